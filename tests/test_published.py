@@ -22,6 +22,7 @@ STUDY_FILES = sorted(
 )
 REPORTS = sorted(path.parent for path in STUDIES.glob("results/*/findings.json"))
 KINDS = "jepa", "random_init"
+LOG_MEL = "log-mel "  # start of the name of a baseline, before its pooling
 Levels = tuple[str, ...]  # levels of a variant in the order of the factors
 
 
@@ -55,7 +56,11 @@ class Recomputation:
         probe_by_variant = dict(zip(variants, by_variant, strict=True))  # the probe may be a factor
         tasks: dict[tuple[Levels, str, int], list[float]] = {}
         for row in rows:
-            if (row["probe"], row["pooling"]) == (probe_by_variant[row["variant"]], pooling):
+            if row["kind"] == "mel_statistics" and row["probe"] == probe_by_variant[row["variant"]]:
+                levels = tuple(row[factor] for factor in self.factors)
+                key = (levels, LOG_MEL + row["pooling"], int(row["seed"]))
+                tasks.setdefault(key, []).append(float(row["test"]))
+            elif (row["probe"], row["pooling"]) == (probe_by_variant[row["variant"]], pooling):
                 levels = tuple(row[factor] for factor in self.factors)
                 key = (levels, row["kind"], int(row["seed"]))
                 tasks.setdefault(key, []).append(float(row["test"]))
@@ -79,6 +84,10 @@ class Recomputation:
             )
             yield fixed, fixed
             return
+        if verdict["family"] == "untrained":
+            levels = tuple(verdict["level"].split(", "))
+            yield levels, levels
+            return
         columns = [factor.removeprefix("factor ") for factor in self.factors]
         column = columns.index(verdict["factor"])
         for levels in self.variants:
@@ -91,6 +100,10 @@ class Recomputation:
     def _compute_value(
         self, verdict: dict[str, Any], arms: tuple[Levels, Levels], seed: int
     ) -> float:
+        if verdict["family"] == "untrained":
+            baseline = verdict["against"].replace(" ", "_")
+            kind = verdict["against"] if verdict["against"].startswith(LOG_MEL) else baseline
+            return self.scores[arms[0], "jepa", seed] - self.scores[arms[1], kind, seed]
         one, other = ([self.scores[arm, kind, seed] for kind in KINDS] for arm in arms)
         if verdict["family"] == "learning":
             return one[0] - one[1]

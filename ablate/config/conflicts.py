@@ -24,7 +24,10 @@ from ablate.config.tree import Node
 from ablate.config.validation import KeyProblem
 from ablate.core.suggest import did_you_mean
 
-POOLINGS = ("mean", "mean_std", "concat_freq", "max", "mean_max", "summary", "attentive")
+POOLINGS = (
+    *("mean", "mean_std", "concat_freq", "max", "mean_max", "deltas"),
+    *("segments2", "segments4", "segments8", "summary", "attentive"),
+)
 LAYER = re.compile(r"(layer[1-9]\d*|mean_layers)\.")  # before a pooling; default: the last layer
 
 

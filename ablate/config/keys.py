@@ -29,7 +29,7 @@ DEFAULT_PROBES: dict[str, dict[str, Any]] = {
     "knn": {"type": "ablate.probing.knn.KNN", "k": 10},
     "linear": {"type": "ablate.probing.linear.Logistic"},
 }
-DEFAULT_SCORE = "knn.concat_freq"
+DEFAULT_SCORE = "knn.mean_std"  # does not favour a shape of patches
 SETTINGS = {  # what a trial is made of, besides its seed
     "data": "clips to train on",
     "mel": "log-mel front end",

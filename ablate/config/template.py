@@ -38,7 +38,7 @@ factors: # any setting, by its dotted path; a level replaces the whole branch of
 # design: one_factor # default: grid, every combination
 # exclude: [{{masker: spans, optimizer.rate: 5.0e-4}}]
 seeds: 5 # the same ones for every variant; fewer than five seldom decide anything
-score: knn.concat_freq # probe.pooling, the mean over tasks; higher is better
+score: knn.mean_std # probe.pooling, the mean over tasks; higher is better
 report: {{equivalence_margin: 2.0}} # points; levels shown to differ by less are equivalent
 """
 

@@ -7,7 +7,6 @@ one long clip are in memory at once.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,20 +21,13 @@ from ablate.model.masking import Grid
 from ablate.model.packing import Packing, pack
 from ablate.model.patchify import AbstractPatchifier
 from ablate.model.precision import Precision, autocast
-from ablate.probing.pooling import Sums
+from ablate.probing.pooling import ORDERED, Sums, TokenOrder
 from ablate.probing.views import SUMMARY, TOKENS, View
 
 Matrix = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
 WINDOWS_AT_ONCE = 64
-
-
-class ClipFrames(Protocol):
-    """Anything that all frames of a clip can be read from."""
-
-    def frames(self, index: int) -> Matrix:
-        """Returns the frames of a clip, (frames, bands), not normalised."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +123,12 @@ def extract_features(
         ValueError: The encoder does not have a view: no summary token, or too few layers.
     """
     sources = _group_by_source(views)
+    columns = ClipColumns(extractor, store, clips) if _needs_order(sources) else None
     earlier: dict[_Source, Sums] = {}  # sums of a clip that continues in the next batch
-    for batch, owners, complete in _batches(store, clips, extractor, windows_at_once):
+    for batch, owners, numbers, complete in _batches(store, clips, extractor, windows_at_once):
         encoded, packing = extractor.encode(batch)
         tokens = LocatedTokens.locate(packing, owners, extractor.grid)
+        order = None if columns is None else tokens.find_order(numbers, columns)
         rows: dict[View, FeatureRows] = {}
         for source, group in sources.items():
             values = _get_values(encoded, group[0])
@@ -143,7 +137,7 @@ def extract_features(
             elif by_moment:
                 rows |= tokens.pool_moments(values, group)
             else:
-                sums = tokens.sum_clips(values, group, int(owners[-1] - owners[0]) + 1)
+                sums = tokens.sum_clips(values, group, int(owners[-1] - owners[0]) + 1, order)
                 if source in earlier:
                     sums.add_to_first(earlier.pop(source))
                 ended = len(sums.total) - (not complete)
@@ -152,28 +146,6 @@ def extract_features(
                 clip = np.arange(ended) + int(owners[0])
                 rows |= {v: FeatureRows(sums[:ended].pool(v.pooling), clip) for v in group}
         yield rows
-
-
-def compute_mel_features(
-    store: ClipFrames,
-    normaliser: Normaliser,
-    clips: Sequence[int],
-    views: Iterable[View],
-    *,
-    by_moment: bool = False,
-) -> Iterator[RowsByView]:
-    """Computes the baseline without a model: mean and deviation over time of each mel band.
-
-    Yields (clips, 2 * bands). For moments or tokens, it yields every frame as a row of its own.
-    """
-    for position, index in enumerate(clips):
-        mel = normaliser(store.frames(index))
-        by_view = {}
-        for view in views:
-            per_frame = by_moment or view.pooling == TOKENS
-            rows = mel if per_frame else np.concatenate([mel.mean(axis=0), mel.std(axis=0)])[None]
-            by_view[view] = FeatureRows(rows.astype(np.float32), np.full(len(rows), position))
-        yield by_view
 
 
 @dataclass(frozen=True)
@@ -204,7 +176,18 @@ class LocatedTokens:
     def locate(cls, packing: Packing, owners: Tensor, grid: Grid) -> "LocatedTokens":
         return cls(packing, on_device(owners, packing.owner.device), grid)
 
-    def sum_clips(self, values: Tensor, views: Sequence[View], units: int) -> Sums:
+    def find_order(self, numbers: Tensor, columns: "ClipColumns") -> TokenOrder:
+        """Finds where the tokens lie in time; `numbers` count the windows of each clip."""
+        window, place, time = self.packing.owner, self.packing.place, self.grid.time
+        follows = torch.zeros_like(window, dtype=torch.bool)
+        follows[1:] = (window.diff() == 0) & (place.diff() == 1) & (place[1:] % time != 0)
+        counts = on_device(columns.count(self.owners.tolist()), window.device)
+        column = on_device(numbers, window.device)[window] * time + place % time
+        return TokenOrder(column, counts[window], follows)
+
+    def sum_clips(
+        self, values: Tensor, views: Sequence[View], units: int, order: TokenOrder | None = None
+    ) -> Sums:
         """Sums the values of each of `units` clips, numbered from the first one of the batch."""
         clip, poolings = self.owners - self.owners[0], [view.pooling for view in views]
         if SUMMARY in poolings:  # one value per window
@@ -212,7 +195,9 @@ class LocatedTokens:
         else:
             clip, row = clip[self.packing.owner], self.packing.place // self.grid.time
             rows = self.grid.freq
-        return Sums.compute(values, clip, row, units=units, rows=rows, poolings=poolings)
+        return Sums.compute(
+            values, clip, row, units=units, rows=rows, poolings=poolings, order=order
+        )
 
     def pool_moments(self, values: Tensor, views: Sequence[View]) -> dict[View, FeatureRows]:
         """Pools each column of each window that holds a valid patch."""
@@ -231,6 +216,33 @@ class LocatedTokens:
         order = (window * self.grid.size + place % self.grid.time).argsort(stable=True)
         clip = self.owners[window[order]]
         return FeatureRows(values[order].float().cpu().numpy(), clip.cpu().numpy())
+
+
+def _needs_order(sources: Mapping[_Source, Sequence[View]]) -> bool:
+    return any(view.pooling in ORDERED for group in sources.values() for view in group)
+
+
+@dataclass(frozen=True)
+class ClipColumns:
+    """The number of columns that the tokens of each clip occupy, over all of its windows."""
+
+    extractor: FeatureExtractor
+    store: FrameSource
+    clips: Sequence[int]
+
+    def count(self, positions: Iterable[int]) -> Tensor:
+        """Counts the columns of clips, given by their positions in `clips`."""
+        by_position = {position: self._count_clip(position) for position in {*positions}}
+        return torch.tensor([by_position[position] for position in positions])
+
+    def _count_clip(self, position: int) -> int:
+        extractor, length = self.extractor, int(self.store.lengths[self.clips[position]])
+        step = extractor.window_step or extractor.crop_frames
+        last = max(0, (length - 1) // step)  # number of the last window
+        frames = torch.arange(extractor.crop_frames).unsqueeze(0) < length - last * step
+        valid = extractor.patchifier.valid(frames, len(extractor.normaliser.mean))
+        columns = valid.view(extractor.grid.freq, extractor.grid.time).any(dim=0)
+        return last * extractor.grid.time + int(columns.sum())
 
 
 def _get_values(encoded: Encoded, view: View) -> Tensor:
@@ -253,13 +265,16 @@ def _get_values(encoded: Encoded, view: View) -> Tensor:
 
 def _batches(
     store: FrameSource, clips: Sequence[int], extractor: FeatureExtractor, at_once: int
-) -> Iterator[tuple[Batch, Tensor, bool]]:
-    """Yields `at_once` windows of consecutive clips, their clips, and whether the last clip ends.
+) -> Iterator[tuple[Batch, Tensor, Tensor, bool]]:
+    """Yields `at_once` windows of consecutive clips, and whether the last clip ends.
+
+    The windows come with the position of their clip, and their number within it.
 
     The last batch may be smaller. A clip may span several batches, so long clips need no more
     memory.
     """
-    pending: list[tuple[Batch, int]] = []  # windows of a clip, and its position
+    # windows of a clip, its position, and the numbers of the windows
+    pending: list[tuple[Batch, int, list[int]]] = []
     free = at_once
     for position, index in enumerate(clips):
         step = extractor.window_step or extractor.crop_frames
@@ -267,7 +282,7 @@ def _batches(
         while starts:
             now, starts = starts[:free], starts[free:]
             windows = cut_windows(store, index, extractor.crop_frames, extractor.normaliser, now)
-            pending.append((windows, position))
+            pending.append((windows, position, [start // step for start in now]))
             free -= len(now)
             if free == 0:
                 yield _concatenate(pending, complete=not starts)
@@ -277,8 +292,10 @@ def _batches(
 
 
 def _concatenate(
-    pending: Sequence[tuple[Batch, int]], *, complete: bool
-) -> tuple[Batch, Tensor, bool]:
-    sizes = torch.tensor([len(batch.frames) for batch, _ in pending])
-    owners = torch.tensor([position for _, position in pending]).repeat_interleave(sizes)
-    return Batch.concatenate([batch for batch, _ in pending]), owners, complete
+    pending: Sequence[tuple[Batch, int, list[int]]], *, complete: bool
+) -> tuple[Batch, Tensor, Tensor, bool]:
+    batches, positions, numbers = zip(*pending, strict=True)
+    sizes = torch.tensor([len(each) for each in numbers])
+    owners = torch.tensor(positions).repeat_interleave(sizes)
+    flat = torch.tensor([number for each in numbers for number in each])
+    return Batch.concatenate(list(batches)), owners, flat, complete

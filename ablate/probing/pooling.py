@@ -1,14 +1,68 @@
 """Pooling: sums over the tokens of clips, updated batch by batch so that no token is kept."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ablate.probing.views import Pooling
+from ablate.probing.views import DELTAS, SEGMENTS, Pooling
+
+ORDERED: frozenset[Pooling] = frozenset({DELTAS, *SEGMENTS})  # poolings that need `TokenOrder`
+
+
+@dataclass(frozen=True)
+class TokenOrder:
+    """Where tokens lie in time. Neighbours in time are neighbours among the tokens."""
+
+    column: Tensor  # int64 (tokens,), counted from the start of the clip
+    num_columns: Tensor  # int64 (tokens,), of the token's clip
+    follows: Tensor  # bool (tokens,), whether a token is one column after the token before it
+
+
+@dataclass
+class Moments:
+    """Sums and sums of squares over the tokens of units, in float64."""
+
+    total: Tensor  # (units, dim)
+    squares: Tensor  # (units, dim)
+    count: Tensor  # (units, 1)
+
+    @classmethod
+    def compute(cls, tokens: Tensor, unit: Tensor, units: int) -> "Moments":
+        """Sums float64 tokens (tokens, dim) by unit, int64 (tokens,)."""
+        zeros = tokens.new_zeros(units, tokens.shape[1])
+        return cls(
+            zeros.index_add(0, unit, tokens),
+            zeros.index_add(0, unit, tokens.square()),
+            tokens.new_zeros(units, 1).index_add_(0, unit, tokens.new_ones(len(unit), 1)),
+        )
+
+    def __getitem__(self, chosen: slice | Tensor) -> "Moments":
+        return Moments(self.total[chosen], self.squares[chosen], self.count[chosen])
+
+    def add(self, earlier: "Moments") -> None:
+        """Adds other sums to the first units."""
+        units = len(earlier.total)
+        for own, other in zip(self._sums, earlier._sums, strict=True):
+            own[:units] += other
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of each unit, (units, dim); 0 without tokens."""
+        return self.total / self.count.clamp(min=1)
+
+    @property
+    def std(self) -> Tensor:
+        """The standard deviation of each unit, (units, dim); 0 without tokens."""
+        squares = self.squares / self.count.clamp(min=1)
+        return (squares - self.mean.square()).clamp(min=0).sqrt()
+
+    @property
+    def _sums(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.total, self.squares, self.count
 
 
 @dataclass
@@ -20,8 +74,11 @@ class Sums:
 
     total: Tensor  # (units, rows, dim)
     count: Tensor  # (units, rows, 1)
-    squares: Tensor | None  # (units, dim), for `mean_std`
+    squares: Tensor | None  # (units, dim), for `mean_std` and `deltas`
     maximum: Tensor | None  # (units, dim), for `max` and `mean_max`
+    differences: tuple[Moments, ...] = ()  # first and second differences in time, for `deltas`
+    # by number of stretches, with one unit per stretch of a unit
+    segments: dict[int, Moments] = field(default_factory=dict)
 
     @classmethod
     def compute(
@@ -33,6 +90,7 @@ class Sums:
         units: int,
         rows: int,
         poolings: Collection[Pooling],
+        order: TokenOrder | None = None,
     ) -> "Sums":
         """Sums tokens by unit and grid row.
 
@@ -43,19 +101,29 @@ class Sums:
             units: Number of units.
             rows: Number of rows.
             poolings: The poolings that will be computed from the sums.
+            order: Where the tokens lie in time, for poolings in `ORDERED`.
         """
         tokens, dim = tokens.double(), tokens.shape[1]
         cell = unit * rows + row
         total = tokens.new_zeros(units * rows, dim).index_add_(0, cell, tokens)
         count = tokens.new_zeros(units * rows, 1).index_add_(0, cell, tokens.new_ones(len(cell), 1))
         squares = maximum = None
-        if "mean_std" in poolings:
+        if {"mean_std", DELTAS} & set(poolings):
             squares = tokens.new_zeros(units, dim).index_add_(0, unit, tokens.square())
         if {"max", "mean_max"} & set(poolings):
             maximum = tokens.new_full((units, dim), -torch.inf).scatter_reduce_(
                 0, unit.unsqueeze(1).expand_as(tokens), tokens, "amax"
             )
-        return cls(total.view(units, rows, dim), count.view(units, rows, 1), squares, maximum)
+        sums = cls(total.view(units, rows, dim), count.view(units, rows, 1), squares, maximum)
+        if order is not None and DELTAS in poolings:
+            sums.differences = _sum_differences(tokens, unit, units, order)
+        if order is not None:
+            sums.segments = {
+                number: _sum_segments(tokens, unit, units, order, number)
+                for pooling, number in SEGMENTS.items()
+                if pooling in poolings
+            }
+        return sums
 
     def __getitem__(self, chosen: slice | Tensor) -> "Sums":
         return Sums(
@@ -63,6 +131,11 @@ class Sums:
             self.count[chosen],
             None if self.squares is None else self.squares[chosen],
             None if self.maximum is None else self.maximum[chosen],
+            tuple(moments[chosen] for moments in self.differences),
+            {
+                number: moments[_expand(chosen, number, len(self.total))]
+                for number, moments in self.segments.items()
+            },
         )
 
     def add_to_first(self, earlier: "Sums") -> None:
@@ -73,6 +146,10 @@ class Sums:
             self.squares[0] += earlier.squares[0]
         if self.maximum is not None and earlier.maximum is not None:
             self.maximum[0] = torch.maximum(self.maximum[0], earlier.maximum[0])
+        for moments, before in zip(self.differences, earlier.differences, strict=True):
+            moments.add(before)
+        for number, moments in self.segments.items():
+            moments.add(earlier.segments[number])
 
     def pool(self, pooling: Pooling) -> npt.NDArray[np.float32]:
         """Computes one vector per unit.
@@ -80,17 +157,24 @@ class Sums:
         Every unit must have a token, and the sums must have been computed for this pooling.
 
         Returns:
-            (units, dim); (units, 2 dim) for `mean_std`, (units, rows * dim) for `concat_freq`.
+            (units, dim); (units, 2 dim) for `mean_std`, (units, rows * dim) for `concat_freq`,
+            (units, 4 dim) for `deltas`, (units, 2 k dim) for k segments.
         """
         count = self.count.sum(dim=1)
         mean = self.total.sum(dim=1) / count
         if pooling == "concat_freq":
             # rows without a valid patch stay 0
             pooled = (self.total / self.count.clamp(min=1)).flatten(start_dim=1)
-        elif pooling == "mean_std":
+        elif pooling in ("mean_std", DELTAS):
             assert self.squares is not None
             std = (self.squares / count - mean.square()).clamp(min=0).sqrt()
             pooled = torch.cat([mean, std], dim=1)
+            if pooling == DELTAS:
+                pooled = torch.cat([pooled, *(each.std for each in self.differences)], dim=1)
+        elif pooling in SEGMENTS:
+            moments = self.segments[SEGMENTS[pooling]]
+            both = torch.cat([moments.mean, moments.std], dim=1)
+            pooled = both.view(len(mean), SEGMENTS[pooling] * both.shape[1])
         elif pooling in ("max", "mean_max"):
             assert self.maximum is not None
             pooled = self.maximum if pooling == "max" else mean + self.maximum
@@ -98,3 +182,30 @@ class Sums:
             pooled = mean
         vectors: npt.NDArray[np.float32] = pooled.float().cpu().numpy()
         return vectors
+
+
+def _sum_differences(
+    tokens: Tensor, unit: Tensor, units: int, order: TokenOrder
+) -> tuple[Moments, Moments]:
+    """Sums the first and second differences between tokens that follow each other in time."""
+    first, follows = tokens.diff(dim=0), order.follows[1:]
+    second, both = first.diff(dim=0), follows[1:] & follows[:-1]
+    return (
+        Moments.compute(first[follows], unit[1:][follows], units),
+        Moments.compute(second[both], unit[2:][both], units),
+    )
+
+
+def _sum_segments(
+    tokens: Tensor, unit: Tensor, units: int, order: TokenOrder, number: int
+) -> Moments:
+    """Sums tokens by unit and by which of `number` equal stretches of the clip they lie in."""
+    segment = order.column * number // order.num_columns
+    return Moments.compute(tokens, unit * number + segment, units * number)
+
+
+def _expand(chosen: slice | Tensor, number: int, units: int) -> Tensor:
+    """Returns the indices of the stretches of the chosen units."""
+    of_unit = torch.arange(units * number).view(units, number)
+    chosen = chosen.cpu() if isinstance(chosen, Tensor) else chosen
+    return of_unit[chosen].flatten()

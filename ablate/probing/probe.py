@@ -13,7 +13,7 @@ from ablate.parts import AS_BEFORE
 from ablate.probing.features import RawClips
 from ablate.probing.metrics import Metric, Scores, measure
 from ablate.probing.tasks import Indices, Labels, Split, Task
-from ablate.probing.views import SUMMARY, TOKENS, Views
+from ablate.probing.views import PER_CLIP, TOKENS, Views
 
 Matrix = npt.NDArray[np.float32]
 _DEFAULT_VIEWS = {"type": "ablate.probing.views.Views"}
@@ -198,7 +198,7 @@ class AbstractProbe(ABC):
         Tasks of events need one row of features per moment.
         """
         per_clip = self.needs_audio or self.reads_tokens or self.headline is not None
-        return kind != "events" or not (per_clip or pooling == SUMMARY)
+        return kind != "events" or not (per_clip or pooling in PER_CLIP)
 
     @abstractmethod
     def predict(self, data: ProbeData) -> Scores:

@@ -12,10 +12,27 @@ from typing import Literal, get_args
 
 from ablate.parts import AS_BEFORE
 
-Pooling = Literal["mean", "mean_std", "concat_freq", "max", "mean_max", "summary", "attentive"]
+Pooling = Literal[
+    "mean",
+    "mean_std",
+    "concat_freq",
+    "max",
+    "mean_max",
+    "deltas",
+    "segments2",
+    "segments4",
+    "segments8",
+    "summary",
+    "attentive",
+    "modulation",
+]
 Layers = Literal["last", "mean", "each", "concat"]
-POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+MODULATION: Pooling = "modulation"  # of log-mel statistics only
+POOLINGS: tuple[Pooling, ...] = tuple(p for p in get_args(Pooling) if p != MODULATION)
+DELTAS: Pooling = "deltas"
+SEGMENTS: dict[Pooling, int] = {"segments2": 2, "segments4": 4, "segments8": 8}  # stretches
 SUMMARY: Pooling = "summary"  # the encoder's own summary token, one per window
+PER_CLIP: frozenset[Pooling] = frozenset({SUMMARY, DELTAS, *SEGMENTS})  # none of a moment
 TOKENS: Pooling = "attentive"  # all tokens, for a probe that learns to weigh them
 DEFAULT_POOLINGS: tuple[Pooling, ...] = ("mean", "mean_std", "concat_freq")
 
@@ -63,6 +80,11 @@ class Views:
         `max`: maximum over all tokens.
         `mean_max`: sum of mean and maximum over all tokens, as in BYOL-A
             (https://arxiv.org/abs/2103.06695).
+        `deltas`: mean and standard deviation over all tokens, and the standard deviations of the
+            first and second differences between neighbours in time, within a window.
+        `segments2`, `segments4`, `segments8`: mean and standard deviation in each of so many
+            equal stretches of a clip, side by side. They keep the order in time, but also where in
+            the clip a sound lies. A stretch without a token is 0.
         `summary`: the encoder's own summary token.
         `attentive`: all tokens, for a probe that learns to weigh them.
 
@@ -88,6 +110,11 @@ class Views:
     layers: tuple[Layers, ...] = field(default=("last",), metadata={AS_BEFORE: ["last"]})
 
     def __post_init__(self) -> None:
+        if MODULATION in self.poolings:
+            raise ValueError(
+                f"`{MODULATION}` is a baseline on log-mels that every report has; remove it from "
+                "`poolings`"
+            )
         for name, chosen in (("poolings", self.poolings), ("layers", self.layers)):
             if not chosen or len(set(chosen)) < len(chosen):
                 raise ValueError(f"`{name}` must name one or more, each once; got {list(chosen)}")

@@ -49,7 +49,11 @@ class StudyResults:
     def contrasts(self) -> pd.DataFrame:
         """One row per contrast of any family: difference (points), interval, p-values, verdict."""
         verdicts = compute_verdicts(self.results)
-        tables = sentences.build_contrast_table(verdicts), sentences.build_learning_table(verdicts)
+        tables = (
+            sentences.build_contrast_table(verdicts),
+            sentences.build_learning_table(verdicts),
+            sentences.build_untrained_table(verdicts),
+        )
         return pd.DataFrame([row for table in tables for row in table.rows])
 
     @cached_property

@@ -20,6 +20,7 @@ from ablate.report.figures.metrics import Curve, read_curves
 from ablate.report.pages import sentences as page_sentences
 from ablate.report.pages import tables
 from ablate.report.pages.answer import write_answer
+from ablate.report.pages.baselines import build_baseline_table
 from ablate.report.pages.caveats import list_caveats
 from ablate.report.pages.findings import FINDINGS_FILE, build_findings
 from ablate.report.pages.health import build_health_table, build_mask_table
@@ -119,7 +120,7 @@ def write_report(plan: StudyPlan, runs: Path, folder: Path) -> ReportSummary:
     )
     _write_files(page, results, folder)
     by_name = {table.name: table for table in page.tables}
-    in_terminal = ("variants", "contrasts", "learning", "failures")
+    in_terminal = ("variants", "contrasts", "learning", "untrained", "failures")
     return ReportSummary(
         page=folder / "index.html",
         num_failed=sum(trial.failed for trial in results.trials),
@@ -142,6 +143,8 @@ def _build_sections(
         Section(contrasts.draw_scores(results, variants), variants),
         Section(charts.draw_interactions(results, variants), None),
         Section(None, page_sentences.build_learning_table(verdicts)),
+        Section(None, page_sentences.build_untrained_table(verdicts)),
+        Section(None, build_baseline_table(results)),
         Section(None, by_probe),
         Section(learning_curves.draw_learning_curves(results, curves), None),
         Section(charts.draw_critical_difference(ranking), build_task_table(results, ranking)),

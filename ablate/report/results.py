@@ -8,19 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
 from ablate.core.records.plan import StudyPlan, TrialEntry
 from ablate.design.trials import join_labels
+from ablate.report.mean_scores import compute_mean_score, compute_untrained_scores
 from ablate.report.run import (
     RunResult,
     keep_finite_numbers,
     read_clip_predictions,
     read_run,
 )
-from ablate.runs.scores import STATISTICS_POOLING, mean_over_tasks
+from ablate.runs.scores import get_statistics_pooling
 
 PENDING_STATES = ("missing", "planned", "running", "stale", "preempted")
 PREDICTION_COLUMNS = (
@@ -41,10 +41,12 @@ class TrialResult:
     probe_key: tuple[str, str]  # probe and pooling of the score
     run: RunResult
     random_init: RunResult  # the same encoder before training
-    mel_statistics: RunResult  # mean and deviation of the log-mel bands, without an encoder
+    mel_statistics: RunResult  # statistics of the log-mel bands, without an encoder
     score: float | None  # mean over tasks on test clips, percent; None if a task has none
     random_init_score: float | None
-    mel_statistics_score: float | None
+    mel_statistics_score: float | None  # pooled as the encoder is
+    # what needs no training, by the same probe: random init and every pooling of log-mels
+    untrained_scores: Mapping[str, float]
     state: str  # the run's, or "unscored" when it is done but a score is missing
     reason: str | None
 
@@ -150,32 +152,6 @@ def read_results(plan: StudyPlan, runs: Path) -> Results:
     return Results(plan=plan, trials=tuple(trials[False]), confirmation_trials=tuple(trials[True]))
 
 
-def compute_mean_score(
-    plan: StudyPlan,
-    planned: TrialEntry,
-    run: RunResult,
-    probe_key: tuple[str, str],
-    *,
-    split: Literal["test", "valid"] = "test",
-) -> tuple[float | None, list[str]]:
-    """Computes the mean score over tasks, and lists the tasks without a score.
-
-    Args:
-        plan: The plan of the study.
-        planned: The entry of the trial in the plan.
-        run: The run whose scores are averaged.
-        probe_key: Probe and pooling of the score.
-        split: Whether to average test or validation scores.
-
-    Returns:
-        The mean in percent, None if a task has no score; and the names of such tasks.
-    """
-    scores = {s.task: getattr(s, split) for s in run.scores if (s.probe, s.pooling) == probe_key}
-    tasks = _get_task_names(plan, planned, probe_key[0])
-    missing = sorted(task for task in tasks if scores.get(task) is None)
-    return mean_over_tasks(scores, tasks), missing
-
-
 def get_levels(trial: TrialResult, factors: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the trial's level of each factor; `-` for a factor that does not apply to it."""
     return tuple(trial.levels.get(factor, "-") for factor in factors)
@@ -216,19 +192,14 @@ def _build_trial_result(
         score=score,
         random_init_score=compute_mean_score(plan, planned, random_init, probe_key)[0],
         mel_statistics_score=compute_mean_score(
-            plan, planned, mel_statistics, (probe_key[0], STATISTICS_POOLING)
+            plan, planned, mel_statistics, (probe_key[0], get_statistics_pooling(probe_key[1]))
         )[0],
+        untrained_scores=compute_untrained_scores(
+            plan, planned, random_init, mel_statistics, probe_key
+        ),
         state=state,
         reason=reason,
     )
-
-
-def _get_task_names(plan: StudyPlan, planned: TrialEntry, probe: str) -> set[str]:
-    """Returns the tasks on which a probe scores a trial: its own, or those of the trial's data."""
-    content = plan.probes.get(probe, {}).get("content")
-    if content:
-        return set(content["tasks"])
-    return {task for data in plan.data if data.digest == planned.facts.data for task in data.tasks}
 
 
 def _list_score_rows(trial: TrialResult, factors: tuple[str, ...]) -> Iterator[dict[str, object]]:

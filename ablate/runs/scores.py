@@ -3,8 +3,16 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-STATISTICS_POOLING = "mean_std"  # the only pooling of log-mel statistics
 Settings = Mapping[str, Any]
+
+
+def get_statistics_pooling(view: str) -> str:
+    """Returns the pooling of log-mel statistics that corresponds to a view of an encoder.
+
+    It is the same pooling, without a layer; `mean_std` for a summary token.
+    """
+    pooling = view.rpartition(".")[2]
+    return "mean_std" if pooling == "summary" else pooling
 
 
 def is_score_by(settings: Settings, scored: Settings) -> bool:

@@ -17,7 +17,7 @@ from ablate.executors.progress import print_line, show_progress
 from ablate.runs import status as run_status
 from ablate.runs import store
 from ablate.runs.job import RunJob, RunOutcome
-from ablate.runs.scores import STATISTICS_POOLING
+from ablate.runs.scores import get_statistics_pooling
 from ablate.slurm.executor import Cluster
 from ablate.study import estimate, interim_looks
 from ablate.study.prepare import PreparedStudy
@@ -249,5 +249,7 @@ def _report(
 def _read_score(plan: StudyPlan, kinds: Mapping[str, str], job: RunJob) -> float | None:
     """Reads the validation score of a run; only the report reads test scores."""
     is_statistics = kinds[job.folder.name] == "mel_statistics"
-    pooling = STATISTICS_POOLING if is_statistics else plan.score.pooling
+    pooling = plan.score.pooling
+    if is_statistics:
+        pooling = get_statistics_pooling(pooling)
     return store.read_score(job.folder, plan.score_protocol, pooling, part="valid")

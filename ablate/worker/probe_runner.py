@@ -18,10 +18,10 @@ from ablate.probing.features import (
     FeatureExtractor,
     RawClips,
     RowsByView,
-    compute_mel_features,
     extract_features,
     find_regular_step,
 )
+from ablate.probing.mel_statistics import compute_mel_features, list_statistics_views
 from ablate.probing.probe import AbstractProbe, Features
 from ablate.probing.scoring import KeepPredictions, Score, score_probe
 from ablate.probing.tasks import Task
@@ -147,9 +147,10 @@ class ProbeRunner:
         }
 
     def list_views(self, probe: AbstractProbe, task: Task) -> list[View]:
-        """Lists the views that a probe scores; log-mel statistics have one, or their frames."""
-        views: Sequence[View] = [View(TOKENS if probe.reads_tokens else "mean_std")]
-        if self.reader is not None:
+        """Lists the views that a probe scores, of an encoder or of log-mel statistics."""
+        if self.reader is None:
+            views = list_statistics_views(probe.views, by_moment=task.kind == "events")
+        else:
             views = probe.views.expand(self.reader.count_layers())
         return [view for view in views if probe.can_score(task.kind, view.pooling)]
 

@@ -46,7 +46,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class MelStatistics:
-    """The baseline without a model: mean and standard deviation over time of each mel band."""
+    """The baselines without a model: statistics over time of each mel band."""
 
     data: AbstractSource
     mel: AbstractFrontEnd
@@ -182,6 +182,8 @@ def compute_fingerprint(evaluable: Evaluable, data_digest: str) -> str:
 def get_identity_settings(evaluable: Evaluable, data_digest: str) -> dict[str, Any]:
     """Returns the settings that decide a result as plain data; audio is included by its digest."""
     settings = {**get_identity(evaluable), "type": get_kind(evaluable), "data": data_digest}
+    if isinstance(evaluable, MelStatistics):
+        settings["version"] = 2  # version 1 had mean and standard deviation only
     if isinstance(evaluable, Trial) and evaluable.cuts_kinds_of_masks:
         settings["cut"] = "each mask of a clip by itself"  # version 0.1 cut all to one count
     return settings

@@ -18,13 +18,15 @@ from ablate.model.packing import pack
 from ablate.model.patchify import Rectangles
 from ablate.model.transformer import initialise
 from ablate.model.vit import ViT
-from ablate.probing.features import FeatureExtractor, compute_mel_features, extract_features
+from ablate.probing.features import FeatureExtractor, extract_features
+from ablate.probing.mel_statistics import compute_mel_features, compute_modulation
 from ablate.probing.views import TOKENS, View, Views
 
 CROP = 48
 LAYERS = 2
 VIEWS = Views(
-    poolings=("mean", "mean_std", "concat_freq", "max"), layers=("last", "mean", "each")
+    poolings=("mean", "mean_std", "concat_freq", "max", "deltas", "segments4"),
+    layers=("last", "mean", "each"),
 ).expand(LAYERS)
 
 
@@ -64,7 +66,8 @@ def get_extractor(store, freq=16, time=16):
     )
 
 
-SUMMED = ("mean", "mean_std", "concat_freq", "max")
+SUMMED = ("mean", "mean_std", "concat_freq", "max", "deltas", "segments2")
+OF_MOMENTS = SUMMED[:4]
 
 
 def join(batches):
@@ -103,12 +106,41 @@ def encode_by_window(extractor, store, index):
     return joined, torch.cat(row), torch.cat(column)
 
 
+def pool_deltas(tokens, row, column, columns_per_window):
+    """Pools with a dictionary of tokens by their place; differences stay within a window."""
+    at = {(int(r), int(c)): token for r, c, token in zip(row, column, tokens, strict=True)}
+    first = {
+        (r, c): at[r, c] - at[r, c - 1]
+        for r, c in at
+        if (r, c - 1) in at and c % columns_per_window != 0
+    }
+    second = [first[r, c] - first[r, c - 1] for r, c in first if (r, c - 1) in first]
+    deviations = [
+        torch.stack(values).std(dim=0, correction=0) if values else torch.zeros(tokens.shape[1])
+        for values in ([*first.values()], second)
+    ]
+    return torch.cat([tokens.mean(dim=0), tokens.std(dim=0, correction=0), *deviations])
+
+
+def pool_segments(tokens, column, number):
+    pooled = []
+    for segment in range(number):
+        inside = [
+            token
+            for token, c in zip(tokens, column.tolist(), strict=True)
+            if int(c * number / (int(column.max()) + 1)) == segment
+        ]
+        stacked = torch.stack(inside) if inside else torch.zeros(1, tokens.shape[1])
+        pooled += [stacked.mean(dim=0), stacked.std(dim=0, correction=0)]
+    return torch.cat(pooled)
+
+
 @pytest.mark.parametrize("patch", [(16, 16), (32, 4)])
 def test_pooling_agrees_with_encoding_one_window_at_a_time(uneven, patch):
     extractor = get_extractor(uneven, *patch)
     features = extract(extractor, uneven)
     for index in range(len(uneven.clips)):
-        (last, *layers), row, _ = encode_by_window(extractor, uneven, index)
+        (last, *layers), row, column = encode_by_window(extractor, uneven, index)
         layer_tokens = {"": last, "mean_layers.": torch.stack(layers).mean(dim=0)}
         layer_tokens |= {f"layer{number}.": tokens for number, tokens in enumerate(layers, 1)}
         for prefix, tokens in layer_tokens.items():
@@ -119,6 +151,8 @@ def test_pooling_agrees_with_encoding_one_window_at_a_time(uneven, patch):
                 "mean_std": torch.cat([mean, std]),
                 "concat_freq": torch.cat(by_row),
                 "max": tokens.amax(dim=0),
+                "deltas": pool_deltas(tokens, row, column, extractor.grid.time),
+                "segments4": pool_segments(tokens, column, 4),
             }
             for pooling, vector in expected.items():
                 assert np.allclose(features[prefix + pooling][index], vector, atol=1e-4)
@@ -126,7 +160,8 @@ def test_pooling_agrees_with_encoding_one_window_at_a_time(uneven, patch):
 
 @pytest.mark.parametrize("by_moment", [False, True])
 def test_views_computed_together_equal_each_view_alone_bit_for_bit(uneven, by_moment):
-    extractor, views = get_extractor(uneven), [View(p, n) for n in (None, 1) for p in SUMMED]
+    poolings = OF_MOMENTS if by_moment else SUMMED
+    extractor, views = get_extractor(uneven), [View(p, n) for n in (None, 1) for p in poolings]
     options = {"by_moment": by_moment, "windows_at_once": 3}
     joint = join(extract_features(extractor, uneven, [1, 2, 4], views, **options))
     for view in views:
@@ -227,6 +262,35 @@ def test_a_view_that_the_encoder_does_not_have_raises(store):
         extract(get_extractor(store), store, views=[View("summary")])
     with pytest.raises(ValueError, match=r"no view `layer3\.mean`: the encoder has 2 layers"):
         extract(get_extractor(store), store, views=[View("mean", 3)])
+
+
+def test_log_mels_are_pooled_as_tokens_are_with_a_frame_as_one_token(store):
+    views = [View(pooling) for pooling in ("mean", "concat_freq", "max", "deltas", "segments4")]
+    normaliser = compute_statistics(store, range(20))
+    features = join(compute_mel_features(store, normaliser, [3, 5], views))
+    for place, index in enumerate([3, 5]):
+        mel = torch.from_numpy(normaliser(store.frames(index)))
+        column = torch.arange(len(mel))
+        expected = {
+            "mean": mel.mean(dim=0),
+            "concat_freq": mel.mean(dim=0),
+            "max": mel.amax(dim=0),
+            "deltas": pool_deltas(mel, torch.zeros_like(column), column, len(mel)),
+            "segments4": pool_segments(mel, column, 4),
+        }
+        for view in views:
+            assert np.allclose(features[view][0][place], expected[view.pooling], atol=1e-4), view
+
+
+@settings(max_examples=20)
+@given(frames=st.integers(60, 400), cycles=st.integers(1, 16), mean=st.floats(-2, 2))
+def test_the_modulation_spectrum_is_largest_at_the_frequency_of_a_sine(frames, cycles, mean):
+    sine = mean + np.sin(2 * np.pi * cycles * np.arange(frames) / 100)
+    mel = np.stack([sine, np.full(frames, mean)], axis=1).astype(np.float32)
+    spectrum = compute_modulation(mel).reshape(17, 2)
+    assert np.allclose(spectrum[0], mel.mean(axis=0), atol=1e-5)
+    assert abs(spectrum[1:, 0].argmax() + 1 - cycles) <= 1
+    assert np.allclose(spectrum[1:, 1], 0, atol=1e-5)
 
 
 def test_mel_features_are_two_numbers_per_band_or_every_frame(store):

@@ -42,6 +42,7 @@ KNN = {"type": "ablate.probing.knn.KNN", "k": 10, "temperature": 0.07}
 LINEAR = {"type": "ablate.probing.linear.Linear", "steps": 300}
 TASKS = {"speech": 5.0, "music": 0.0, "environment": -3.0}
 POOLINGS = ("mean", "mean_std", "concat_freq")
+STATISTICS_POOLINGS = ("mean_std", "mean", "concat_freq", "segments4")
 MACHINE = Machine(platform="Linux-6.1", processor="x86_64", cores=2, argv=["worker"])
 
 
@@ -63,6 +64,7 @@ class StudyBuilder:
     seeds: tuple[int, ...] = (0, 1, 2)
     random_init_factors: tuple[str, ...] = ("patchifier",)
     levels_score: Callable[[Mapping[str, str]], float] = lambda levels: 40.0
+    random_score: Callable[[Mapping[str, str]], float] = lambda levels: 30.0
     noise: float = 0.5
     margin: float = 2.0
     num_pictures: int = 0
@@ -126,8 +128,8 @@ class StudyBuilder:
             levels.get("masker", "random"), 0.40
         )
         self._run(trial, "jepa", self.levels_score(levels), POOLINGS, context, seed)
-        self._run(random_init, "random_init", 30.0, POOLINGS, context, seed)
-        self._run(statistics, "mel_statistics", 28.0, ("mean_std",), context, seed)
+        self._run(random_init, "random_init", self.random_score(levels), POOLINGS, context, seed)
+        self._run(statistics, "mel_statistics", 28.0, STATISTICS_POOLINGS, context, seed)
         return make_entry(
             trial,
             levels=levels,

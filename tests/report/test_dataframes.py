@@ -20,7 +20,7 @@ def test_the_data_frames_agree_with_the_report(
     assert len(frames.trials) == 18
     assert frames.scores.to_csv(index=False) == (folder / "scores.csv").read_text()
     assert frames.variants.to_csv(index=False) == (folder / "tables/variants.csv").read_text()
-    assert set(frames.contrasts["family"]) == {"pooled", "within", "learning"}
+    assert set(frames.contrasts["family"]) == {"pooled", "within", "learning", "untrained"}
     curves = frames.curves
     last = curves[curves["step"] == 1500]
     assert last["audio_hours"].tolist() == pytest.approx([8.53] * len(last))

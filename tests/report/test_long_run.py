@@ -85,8 +85,9 @@ def share(studies: int, wrong: Callable[[], bool]) -> float:
 
 
 def claimed(verdicts: Sequence[Verdict], *words: str) -> bool:
-    """Checks whether any contrast except learning ones has one of the words."""
-    return any(v.word.startswith(words) for v in verdicts if v.contrast.family != "learning")
+    """Checks whether any contrast between variants has one of the words."""
+    compared = [v for v in verdicts if v.contrast.family in ("pooled", "within")]
+    return any(verdict.word.startswith(words) for verdict in compared)
 
 
 def equal(builder: StudyBuilder, *, maskers: int, patchifiers: int, seeds: int) -> Results:

@@ -214,12 +214,14 @@ def test_failures_are_listed_with_their_reasons(builder: StudyBuilder) -> None:
 def test_learning_contrasts_have_their_own_table(builder: StudyBuilder) -> None:
     results = builder.results()
     verdicts = compute_verdicts(results)
-    contrasts, learning = (
+    contrasts, learning, untrained = (
         sentences.build_contrast_table(verdicts),
         sentences.build_learning_table(verdicts),
+        sentences.build_untrained_table(verdicts),
     )
-    assert len(contrasts.rows) + len(learning.rows) == len(verdicts)
+    assert len(contrasts.rows) + len(learning.rows) + len(untrained.rows) == len(verdicts)
     assert {row["family"] for row in learning.rows} == {"learning"}
+    assert {row["family"] for row in untrained.rows} == {"untrained"}
 
 
 def test_each_pooled_and_each_learning_contrast_has_a_sentence(builder: StudyBuilder) -> None:

@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
@@ -24,13 +25,13 @@ from ablate.report.stats.statistics import (
 )
 from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.chosen_scores import FLAT, get_verdict, with_scores
-from tests.report.conftest import StudyBuilder, paired
+from tests.report.conftest import STATISTICS_POOLINGS, StudyBuilder, paired
 
 
 def test_each_level_is_compared_with_the_baseline_level_of_its_factor(
     builder: StudyBuilder,
 ) -> None:
-    verdicts = list_contrasts(builder.results())
+    verdicts = [c for c in list_contrasts(builder.results()) if c.family != "untrained"]
     described = [(c.family, c.factor, c.level, c.against, dict(c.fixed_levels)) for c in verdicts]
     strips, squares = {"patchifier": "strips"}, {"patchifier": "squares"}
     assert described == [
@@ -128,7 +129,7 @@ def test_a_level_without_some_score_does_not_join_the_residuals(builder: StudyBu
 
 def test_families_are_corrected_separately(builder: StudyBuilder) -> None:
     verdicts = compute_verdicts(with_scores(builder.results(), FLAT))
-    for family in ("pooled", "learning"):
+    for family in ("pooled", "learning", "untrained"):
         members = [verdict for verdict in verdicts if verdict.contrast.family == family]
         assert [v.p for v in members] == correct_by_holm([v.estimate.p for v in members])
         several = [v for v in members if len(v.contrast.pairs) > 1]
@@ -226,15 +227,39 @@ def test_a_combination_without_any_pair_is_named(builder: StudyBuilder) -> None:
     assert get_verdict(verdicts, "within", "block", "strips").estimate.n == 0
 
 
+def test_each_variant_is_compared_with_the_strongest_of_its_baselines_without_training(
+    builder: StudyBuilder,
+) -> None:
+    builder.noise = 0.1
+    builder.random_score = lambda levels: 30.0 if levels["patchifier"] == "strips" else 20.0
+    results = builder.results()
+    verdicts = [v for v in compute_verdicts(results) if v.contrast.family == "untrained"]
+    compared = {v.contrast.level: v.contrast.against for v in verdicts}
+    assert len(compared) == len(verdicts) == 6
+    for trials in results.variants().values():
+        level = ", ".join(trials[0].levels.values())
+        means = {
+            name: fmean(trial.untrained_scores[name] for trial in trials)
+            for name in trials[0].untrained_scores
+        }
+        assert {*means} == {"random init", *(f"log-mel {p}" for p in STATISTICS_POOLINGS)}
+        assert compared[level] == max(means, key=lambda name: means[name])
+        assert (compared[level] == "random init") == ("strips" in level)
+        [verdict] = [v for v in verdicts if v.contrast.level == level]
+        expected = fmean(t.score - t.untrained_scores[compared[level]] for t in trials)
+        assert verdict.estimate.mean == pytest.approx(expected)
+
+
 def test_one_factor_has_no_contrasts_within_a_combination(builder: StudyBuilder) -> None:
     builder.factors = {"masker": ["random", "block"]}
-    assert [c.family for c in list_contrasts(builder.results())] == ["pooled", "learning"]
+    families = [c.family for c in list_contrasts(builder.results())]
+    assert families == ["pooled", "learning", "untrained", "untrained"]
 
 
 def test_a_study_without_factors_has_a_learning_contrast(builder: StudyBuilder) -> None:
     builder.factors = {}
     verdicts = compute_verdicts(builder.results())
-    assert [verdict.contrast.family for verdict in verdicts] == ["learning"]
+    assert [verdict.contrast.family for verdict in verdicts] == ["learning", "untrained"]
     assert verdicts[0].word == "better"
 
 
@@ -260,7 +285,7 @@ def test_a_design_of_one_factor_at_a_time_has_contrasts_of_its_trials(
     )
     plan = replace(plan, trials=trials)
     verdicts = list_contrasts(read_results(plan, builder.runs))
-    assert [(c.family, c.level) for c in verdicts] == [
+    assert [(c.family, c.level) for c in verdicts if c.family != "untrained"] == [
         ("pooled", "block"),
         ("pooled", "curriculum"),
         ("pooled", "strips"),

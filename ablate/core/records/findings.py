@@ -20,7 +20,7 @@ class DataFinding:
 class VerdictFinding:
     """The verdict on one contrast; differences are in points."""
 
-    family: str  # pooled, within, learning or confirmation
+    family: str  # pooled, within, learning, untrained or confirmation
     factor: str  # empty if whole variants are compared
     level: str
     against: str

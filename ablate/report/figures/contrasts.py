@@ -22,7 +22,7 @@ from ablate.report.figures.style import (
     use_style,
     wrap_label,
 )
-from ablate.report.pages.sentences import format_scope, format_verdict
+from ablate.report.pages.sentences import ABSOLUTE, format_scope, format_verdict
 from ablate.report.pages.table import MINUS, PLUS_MINUS, Row, Table, format_number
 from ablate.report.results import Results, TrialResult, format_variant
 from ablate.report.stats.contrast import Contrast
@@ -31,17 +31,18 @@ from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.statistics import Estimate
 
 REFERENCES = {"random_init": (GREY, "-"), "mel_statistics": (COLOURS[1], ":")}  # colour, line
+PANELS = {"": "", "learning": "did it learn?", "untrained": "against baselines without training"}
 LABEL_WIDTH = 40  # characters per line of a label
 
 
 def draw_forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
     """Draws every contrast with its intervals, in points, and the equivalence margin.
 
-    The learning contrasts, which concern no factor, are drawn below on a separate axis. None if no
-    contrast has a score on both sides.
+    Contrasts with a random init or another baseline without training, which concern no factor, are
+    drawn below on axes of their own. None if no contrast has a score on both sides.
     """
     rows = _build_rows(verdicts)
-    panels = [[row for row in rows if row.is_learning is learning] for learning in (False, True)]
+    panels = [[row for row in rows if row.panel == panel] for panel in PANELS]
     panels = [panel for panel in panels if panel]
     if not panels:
         return None
@@ -115,7 +116,7 @@ def draw_scores(results: Results, variants: Table) -> Picture | None:
             caption="Small dots are pre-training seeds; diamond and bar are their mean and its "
             f"Student-t {format_coverage(results.plan.report.alpha)} interval. Random init: "
             "the same encoder before training, with a small tick per seed. Mel statistics: the "
-            "same probe on mean and standard deviation of the log-mel bands, without an encoder. "
+            "same probe on the log-mel bands, pooled as the encoder's tokens are. "
             "A line through all rows: the same value in each.",
         )
 
@@ -133,15 +134,16 @@ class _ForestRow:
         return self.verdict.contrast.family == "within"
 
     @property
-    def is_learning(self) -> bool:
-        """Whether the row compares an encoder with itself before training."""
-        return self.verdict.contrast.family == "learning"
+    def panel(self) -> str:
+        """The family of the rows that share an axis; empty for contrasts between variants."""
+        family = self.verdict.contrast.family
+        return family if family in ABSOLUTE else ""
 
     @property
     def marker_style(self) -> tuple[str, str]:
-        """The colour and the marker; learning contrasts are grey."""
+        """The colour and the marker; contrasts with a baseline without training are grey."""
         colour, marker = VERDICT_MARKERS[self.verdict.word.split()[0]]
-        return GREY if self.is_learning else colour, marker
+        return GREY if self.panel else colour, marker
 
     @property
     def label(self) -> str:
@@ -188,8 +190,8 @@ def _draw_panel(axes: Axes, rows: Sequence[_ForestRow], margin: float) -> None:
     for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
         if row.is_small:
             tick.set(color=GREY, fontsize=9)
-    if rows[0].is_learning:
-        axes.set_title("did it learn?", fontsize=10, loc="left")
+    if rows[0].panel:
+        axes.set_title(PANELS[rows[0].panel], fontsize=10, loc="left")
         axes.set_xlabel("difference in points")
     else:
         axes.set_xlabel("difference in points (right of zero: the first is better)")

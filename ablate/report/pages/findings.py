@@ -48,7 +48,11 @@ def build_findings(results: Results, page: ReportPage) -> Findings:
         num_trials=len(results.trials),
         num_scored=sum(trial.score is not None for trial in results.trials),
         baseline=format_variant(tuple(results.plan.baseline.values())),
-        verdicts=[VerdictFinding(**row) for row in (*tables["contrasts"], *tables["learning"])],
+        verdicts=[
+            VerdictFinding(**row)
+            for name in ("contrasts", "learning", "untrained")
+            for row in tables[name]
+        ],
         notes=dict(page.notes),
         robustness=[_build_robustness(row) for row in tables["robustness"]],
         variants=[_build_variant(row, tables["probes"], results) for row in tables["variants"]],

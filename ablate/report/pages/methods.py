@@ -81,8 +81,9 @@ def _write_statistics(results: Results) -> str:
         "least twice the smaller of the p-values of its pooled contrast and its interaction. So "
         "if all variants are equal, a pooled better or worse is false in at most "
         f"{100 * rules.alpha:.4g} % of such studies, and pooled ones and those within a "
-        f"combination together in at most {150 * rules.alpha:.4g} %; claims of an interaction, "
-        f"and of learning, each add at most {100 * rules.alpha:.4g} %. Two levels are called "
+        f"combination together in at most {150 * rules.alpha:.4g} %; claims of an interaction, of "
+        "learning and about baselines without training each add at most "
+        f"{100 * rules.alpha:.4g} %. Two levels are called "
         "equivalent when two one-sided tests, also Holm-corrected, place the difference within "
         f"{rules.margin:g} points. {_write_looks(results)}With the seeds named for an undecided "
         "contrast, four studies in five would settle it, as a difference or as equivalence, if the "
@@ -101,6 +102,7 @@ def _write_terms(results: Results) -> str:
         "random init": "the same encoder before training, scored by the same probe",
         "gain": "the score minus that at random init: what training adds",
         "learning contrast": "a trained encoder against its random init",
+        "mel statistics": "the log-mel bands, pooled as the tokens of the encoder are",
         "pooled": "over all combinations of the other factors",
         "within": "a contrast in one combination of the other factors",
         "gate": "what a word within a combination also requires of the pooled contrast",

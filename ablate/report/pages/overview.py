@@ -9,6 +9,7 @@ from ablate.report.pages.index import (
     collect_notes,
     is_interaction,
 )
+from ablate.report.pages.sentences import ABSOLUTE
 from ablate.report.pages.table import (
     MINUS,
     CellFormatter,
@@ -124,7 +125,7 @@ def _build_verdict_table(reports: Sequence[PublishedReport]) -> Table:
             if not is_interaction(verdict) and _get_key(verdict) in cells:
                 cells[_get_key(verdict)].setdefault(number, verdict)
     listed = (verdict for report in reports for verdict in report.list_verdicts())
-    levels = [*dict.fromkeys(v.level for v in listed if v.family != "learning"), ""]
+    levels = [*dict.fromkeys(v.level for v in listed if v.family not in ABSOLUTE), ""]
     ordered = sorted(cells.items(), key=lambda cell: levels.index(cell[0][0]))
     notes = collect_notes(reports)
     rows = [
@@ -152,7 +153,7 @@ def _build_verdict_table(reports: Sequence[PublishedReport]) -> Table:
 
 
 def _get_key(verdict: VerdictFinding) -> ContrastKey:
-    level = "" if verdict.family == "learning" else verdict.level  # learning contrasts come last
+    level = "" if verdict.family in ABSOLUTE else verdict.level  # these come last
     return level, _format_contrast(verdict)
 
 
@@ -160,7 +161,7 @@ def _format_contrast(verdict: VerdictFinding) -> str:
     is_pooled = verdict.where == "all" or verdict.where.startswith("pooled over ")
     where = "" if is_pooled else f" with {verdict.where}"
     gain = ", *gain*" * (verdict.measure == "gain")
-    if verdict.family == "learning":
+    if verdict.family in ABSOLUTE:
         return f"*{verdict.level} {MINUS} {verdict.against}*{where}"
     return f"`{verdict.level}` {MINUS} `{verdict.against}`{where}{gain}"
 

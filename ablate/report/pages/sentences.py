@@ -39,6 +39,7 @@ def format_contrast(row: Row) -> str:
     return f"{row['level']} {MINUS} {row['against']}"
 
 
+ABSOLUTE = ("learning", "untrained")  # families that compare no two variants
 CONTRAST_COLUMNS = (
     Column(head="contrast", format=format_contrast, text=True),
     Column(head="where", format=text_cell("where"), text=True),
@@ -46,9 +47,9 @@ CONTRAST_COLUMNS = (
 
 
 def build_contrast_table(verdicts: Sequence[Verdict]) -> Table:
-    """Builds the table of all contrasts but learning: pooled ones, then within a combination."""
+    """Builds the table of contrasts between variants: pooled ones, then within a combination."""
     return _build_table(
-        [verdict for verdict in verdicts if verdict.contrast.family != "learning"],
+        [verdict for verdict in verdicts if verdict.contrast.family not in ABSOLUTE],
         name="contrasts",
         title="Contrasts",
         caption="Differences in points, paired by pre-training seed; pooled ones are first "
@@ -75,6 +76,21 @@ def build_learning_table(verdicts: Sequence[Verdict]) -> Table:
     )
 
 
+def build_untrained_table(verdicts: Sequence[Verdict]) -> Table:
+    """Builds the table of every variant against its strongest baseline without training."""
+    return _build_table(
+        [verdict for verdict in verdicts if verdict.contrast.family == "untrained"],
+        name="untrained",
+        title="Against baselines without training",
+        caption="Every variant minus the strongest of the baselines that need no training, by the "
+        "same probe, paired by seed: its own random init, pooled alike, and statistics of the "
+        "log-mel bands, each frame a token: with the poolings of the study; `mean_std`; `deltas`; "
+        "`segments4`; and `modulation`, the magnitudes of 16 modulation frequencies. The strongest "
+        "one is chosen on the same test clips, which favours the baseline. P-values are "
+        "Holm-corrected over this table.",
+    )
+
+
 def write_sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
     """Writes one sentence per contrast, except those within a combination.
 
@@ -92,7 +108,7 @@ def write_sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
                 == (contrast.factor, contrast.level)
             ]
             written.append(_write_sentence(verdict, parts))
-        elif contrast.family in ("learning", "confirmation"):
+        elif contrast.family != "within":
             written.append(_write_sentence(verdict, []))
     return written
 
@@ -129,6 +145,9 @@ def _write_sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
     if contrast.family == "learning":
         subject, against = f"The trained encoder{where}", "its own random init"
         where = ""
+    if contrast.family == "untrained":
+        subject = f"The variant {contrast.level}" if contrast.level else "The trained encoder"
+        against = f"the strongest baseline without training ({against})"
     if contrast.family == "confirmation":
         subject = f"On fresh seeds, {contrast.level}"
     size = "" if estimate.mean is None else f" by {format_number(abs(estimate.mean))} points"

@@ -20,7 +20,7 @@ from ablate.report.results import Results, TrialResult, format_variant, get_fact
 from ablate.report.run import RunResult
 from ablate.report.stats.decision_rules import format_coverage
 from ablate.report.stats.statistics import correct_by_holm, estimate_mean
-from ablate.runs.scores import STATISTICS_POOLING
+from ablate.runs.scores import get_statistics_pooling
 
 PROBE_KEYS = ("probe", "pooling", "task")  # identify a score
 COSTS = ("steps", "clips", "audio_hours", "context_tokens", "target_tokens", "flops", "seconds")
@@ -124,8 +124,8 @@ def build_probe_table(results: Results) -> Table:
         name="probes",
         title="Probes",
         caption=f"Every probe on the frozen features, in percent: mean {PLUS_MINUS} standard "
-        "deviation over pre-training seeds. Log-mel statistics have a single pooling, repeated in "
-        "all rows. Gain: trained minus random init.",
+        "deviation over pre-training seeds. Mel statistics: the log-mel bands, pooled as the "
+        "encoder's tokens are. Gain: trained minus random init.",
         columns=(
             *(Column(head=key, format=text_cell(key), text=True) for key in PROBE_KEYS),
             *build_factor_columns(results),
@@ -156,7 +156,7 @@ def _list_score_keys(trials: Sequence[TrialResult]) -> Iterable[tuple[str, str, 
 
 def _build_probe_row(name: Row, trials: Sequence[TrialResult], key: tuple[str, str, str]) -> Row:
     """Builds the row of a variant for one probe, pooling and task."""
-    probe, _, task = key
+    probe, pooling, task = key
     row = {
         **dict(zip(PROBE_KEYS, key, strict=True)),
         **name,
@@ -165,7 +165,7 @@ def _build_probe_row(name: Row, trials: Sequence[TrialResult], key: tuple[str, s
         **_summarise_scores(
             "mel_statistics",
             [trial.mel_statistics for trial in trials],
-            (probe, STATISTICS_POOLING, task),
+            (probe, get_statistics_pooling(pooling), task),
         ),
     }
     gain = subtract(row["trained_test"], row["random_init_test"])

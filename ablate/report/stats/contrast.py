@@ -52,7 +52,7 @@ class ArmPair:
 class Contrast:
     """A comparison of two levels: is `level` better than `against`?"""
 
-    family: Literal["pooled", "within", "learning", "confirmation"]
+    family: Literal["pooled", "within", "learning", "untrained", "confirmation"]
     factor: str  # empty if whole variants are compared
     level: str
     against: str

@@ -27,7 +27,7 @@ from ablate.report.stats.contrast import Arm, ArmPair, Contrast, Levels, Measure
 
 
 def list_contrasts(results: Results) -> list[Contrast]:
-    """Lists all contrasts of a study, family by family: pooled, within, learning, confirmation.
+    """Lists all contrasts of a study by family: pooled, within, learning, untrained, confirmation.
 
     If two levels are compared in a single combination, there is a pooled contrast only.
     """
@@ -38,6 +38,7 @@ def list_contrasts(results: Results) -> list[Contrast]:
         *pooled,
         *within,
         *_list_learning_contrasts(results),
+        *_list_untrained_contrasts(results),
         *_list_confirmation_contrasts(results),
     ]
 
@@ -130,6 +131,47 @@ def _list_learning_contrasts(results: Results) -> Iterator[Contrast]:
             fixed_levels=held,
             pairs=(ArmPair(build_arm(trials, "score"), random_init),),
         )
+
+
+def _list_untrained_contrasts(results: Results) -> Iterator[Contrast]:
+    """Yields each variant against its strongest baseline without training, by the same probe.
+
+    The strongest one is chosen by its mean over the same test scores, which can only make it look
+    stronger than it is. Log-mel statistics have no random numbers but those of the probe.
+    """
+    for levels, trials in results.variants().items():
+        strongest = find_strongest_baseline(trials)
+        if strongest is None:
+            continue
+        yield Contrast(
+            family="untrained",
+            factor="",
+            level=format_variant(levels),
+            against=strongest,
+            measure="score",
+            pairs=(
+                ArmPair(
+                    build_arm(trials, "score"),
+                    Arm(
+                        values={t.seed: t.untrained_scores.get(strongest) for t in trials},
+                        num_failed=0,
+                        num_lost=0,
+                        settings=frozenset(),
+                    ),
+                ),
+            ),
+        )
+
+
+def find_strongest_baseline(trials: Sequence[TrialResult]) -> str | None:
+    """Finds the baseline without training with the highest mean score over trials.
+
+    A baseline that one of the trials lacks is left out. None if there is none.
+    """
+    names = [name for t in trials for name in t.untrained_scores]
+    shared = [n for n in dict.fromkeys(names) if all(n in t.untrained_scores for t in trials)]
+    means = {name: fmean(trial.untrained_scores[name] for trial in trials) for name in shared}
+    return max(means, key=lambda name: means[name], default=None)
 
 
 def _list_confirmation_contrasts(results: Results) -> Iterator[Contrast]:

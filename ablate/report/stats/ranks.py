@@ -12,9 +12,10 @@ from statistics import fmean
 import numpy as np
 from scipy import stats
 
+from ablate.report.mean_scores import compute_mean_score
 from ablate.report.pages.table import Column, Table, number_cell
 from ablate.report.pages.tables import build_factor_columns, build_variant_cells
-from ablate.report.results import Results, TrialResult, compute_mean_score, format_variant
+from ablate.report.results import Results, TrialResult, format_variant
 
 MIN_TASKS = 5  # with fewer, no difference of ranks is significant
 MIN_VARIANTS = 3  # with two, Friedman's test is a sign test

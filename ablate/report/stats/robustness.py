@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ablate.report.mean_scores import compute_mean_score, compute_untrained_scores
 from ablate.report.pages.sentences import CONTRAST_COLUMNS, format_scope
 from ablate.report.pages.table import (
     CellFormatter,
@@ -19,7 +20,8 @@ from ablate.report.pages.table import (
     text_cell,
 )
 from ablate.report.pages.tables import format_score_name
-from ablate.report.results import Results, TrialResult, compute_mean_score
+from ablate.report.mean_scores import compute_mean_score, compute_untrained_scores
+from ablate.report.results import Results, TrialResult
 from ablate.report.stats.contrast import Contrast
 from ablate.report.stats.contrasts import list_score_contrasts
 from ablate.report.stats.decision_rules import read_decision_rules
@@ -109,7 +111,13 @@ def _rescore(results: Results, probe: str | None, pooling: str) -> Results:
             for run in (trial.run, trial.random_init)
         )
         return dataclasses.replace(
-            trial, probe_key=key, score=score, random_init_score=random_init_score
+            trial,
+            probe_key=key,
+            score=score,
+            random_init_score=random_init_score,
+            untrained_scores=compute_untrained_scores(
+                results.plan, trial.plan, trial.random_init, trial.mel_statistics, key
+            ),
         )
 
     score = dataclasses.replace(results.plan.score, pooling=pooling)

@@ -31,6 +31,7 @@ FAMILIES = {
     "pooled": "pooled contrasts",
     "within": "contrasts within a combination",
     "learning": "learning contrasts",
+    "untrained": "contrasts with the strongest baseline without training",
     "confirmation": "confirmations on fresh seeds",
 }
 VerdictsByKey = dict[tuple[object, ...], Verdict]  # in the order of the contrasts

@@ -1,0 +1,113 @@
+"""Baselines without a model: statistics over time of the log-mel bands of a clip.
+
+Frames are pooled by the same code as the tokens of an encoder, a frame as one token. Beside the
+poolings of the encoder there are three baselines that see how a sound changes: `deltas`,
+`segments4` and `modulation`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from ablate.audio.loader import Normaliser
+from ablate.probing.features import FeatureRows, Matrix, RowsByView
+from ablate.probing.pooling import Sums, TokenOrder
+from ablate.probing.views import MODULATION, SUMMARY, TOKENS, Pooling, View, Views
+
+BASELINES: tuple[Pooling, ...] = ("mean_std", "deltas", "segments4", MODULATION)
+# 16 Hz at a hop of 10 ms, which holds nearly all modulation of speech
+NUM_MODULATION_BANDS = 16
+FRAMES_PER_CYCLE = 100  # of the lowest modulation band
+
+
+class ClipFrames(Protocol):
+    """Anything that all frames of a clip can be read from."""
+
+    def frames(self, index: int) -> Matrix:
+        """Returns the frames of a clip, (frames, bands), not normalised."""
+
+
+def list_statistics_views(views: Views, *, by_moment: bool) -> tuple[View, ...]:
+    """Lists the views of log-mel statistics that a probe scores.
+
+    These are the poolings that it scores of an encoder, for which there is no layer, and
+    `BASELINES`. Log-mels have no summary token; `mean_std` is used instead.
+
+    Args:
+        views: The views of the encoder.
+        by_moment: Whether the task needs one row per moment, which leaves nothing to pool.
+    """
+    poolings = [pooling for pooling in views.poolings if pooling != SUMMARY]
+    if TOKENS not in poolings and not by_moment:
+        poolings += BASELINES
+    return tuple(View(pooling) for pooling in dict.fromkeys(poolings))
+
+
+def compute_mel_features(
+    store: ClipFrames,
+    normaliser: Normaliser,
+    clips: Sequence[int],
+    views: Iterable[View],
+    *,
+    by_moment: bool = False,
+) -> Iterator[RowsByView]:
+    """Computes statistics over time of each mel band, pooled as each view requires.
+
+    Yields one row per clip and view. For moments or tokens, it yields every frame as a row of its
+    own.
+    """
+    views = list(views)
+    for position, index in enumerate(clips):
+        mel = normaliser(store.frames(index))
+        sums = None if by_moment else _sum_frames(mel, [view.pooling for view in views])
+        by_view = {}
+        for view in views:
+            if sums is None or view.pooling == TOKENS:
+                rows = mel
+            elif view.pooling == MODULATION:
+                rows = compute_modulation(mel)[None]
+            else:
+                rows = sums.pool(view.pooling)
+            by_view[view] = FeatureRows(rows.astype(np.float32), np.full(len(rows), position))
+        yield by_view
+
+
+def compute_modulation(mel: Matrix) -> Matrix:
+    """Computes the modulation spectrum of each band.
+
+    Args:
+        mel: (frames, bands).
+
+    Returns:
+        The mean of each band, and for 1 to 16 cycles per 100 frames the magnitude of its Fourier
+        transform over time, divided by the number of frames: (17 * bands,). Of clips longer than
+        100 frames the magnitudes around each of these frequencies are averaged; shorter ones are
+        padded with their mean.
+    """
+    mean, frames = mel.mean(axis=0), len(mel)
+    length = max(frames, FRAMES_PER_CYCLE)
+    magnitudes = np.abs(np.fft.rfft(mel - mean, n=length, axis=0)) / frames
+    band = np.rint(np.arange(len(magnitudes)) * FRAMES_PER_CYCLE / length).astype(np.int64)
+    rows = [mean]
+    rows += [
+        magnitudes[band == number].mean(axis=0) for number in range(1, NUM_MODULATION_BANDS + 1)
+    ]
+    return np.concatenate(rows).astype(np.float32)
+
+
+def _sum_frames(mel: Matrix, poolings: Sequence[Pooling]) -> Sums:
+    """Sums the frames of a clip: a frame is a token, and the grid has one row."""
+    frames = len(mel)
+    zeros, column = torch.zeros(frames, dtype=torch.int64), torch.arange(frames)
+    order = TokenOrder(column, torch.full_like(column, frames), column > 0)
+    return Sums.compute(
+        torch.from_numpy(np.ascontiguousarray(mel)),
+        zeros,
+        zeros,
+        units=1,
+        rows=1,
+        poolings=poolings,
+        order=order,
+    )
