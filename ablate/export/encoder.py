@@ -45,7 +45,8 @@ from ablate.export.windows import FramesInMemory, Statistics, encode_over_time
 from ablate.model.encoder import AbstractEncoder
 from ablate.model.patchify import AbstractPatchifier
 from ablate.parts import build
-from ablate.probing.features import FeatureExtractor, extract_features, find_regular_step
+from ablate.probing.columns import find_regular_step
+from ablate.probing.features import FeatureExtractor, extract_features
 from ablate.probing.views import View, parse_view
 
 DEFAULT_VIEW = View("concat_freq")

@@ -21,6 +21,7 @@ from ablate.model.masking import Grid
 from ablate.model.packing import Packing, pack
 from ablate.model.patchify import AbstractPatchifier
 from ablate.model.precision import Precision, autocast
+from ablate.probing.columns import ClipColumns
 from ablate.probing.pooling import ORDERED, Sums, TokenOrder
 from ablate.probing.views import SUMMARY, TOKENS, View
 
@@ -67,22 +68,22 @@ class FeatureExtractor:
         """Returns the context in which the encoder computes in the extractor's precision."""
         return autocast("fp32" if self.device.type == "cpu" else self.precision, self.device)
 
+    def locate_columns(self, lengths: Sequence[int]) -> ClipColumns:
+        """Returns where the columns of clips lie, of which `lengths` are the numbers of frames."""
+        return ClipColumns(
+            patchifier=self.patchifier,
+            grid=self.grid,
+            bands=len(self.normaliser.mean),
+            crop_frames=self.crop_frames,
+            window_step=self.window_step or self.crop_frames,
+            lengths=lengths,
+        )
+
     def count_layers(self) -> int:
         """Counts the layers whose outputs the encoder returns."""
         silence = torch.zeros(1, len(self.normaliser.mean), self.crop_frames)
         valid = torch.ones(1, self.crop_frames, dtype=torch.bool)
         return len(self.encode(Batch(silence, valid))[0].layers)
-
-
-def find_regular_step(patchifier: AbstractPatchifier, grid: Grid, crop_frames: int) -> int:
-    """Finds the distance between windows, in frames, at which all columns are equally far apart.
-
-    The last patch of a window is complete, so overlapping patches need overlapping windows.
-    """
-    columns, size, stride = grid.time, patchifier.size[1], patchifier.stride[1]
-    unused = crop_frames - (columns - 1) * stride - size
-    # a patchifier that cuts otherwise: columns are regular on average only
-    return columns * stride if 0 <= unused < stride else crop_frames
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,10 @@ def extract_features(
         ValueError: The encoder does not have a view: no summary token, or too few layers.
     """
     sources = _group_by_source(views)
-    columns = ClipColumns(extractor, store, clips) if _needs_order(sources) else None
+    columns = None
+    if any(view.pooling in ORDERED for group in sources.values() for view in group):
+        lengths = [int(store.lengths[clip]) for clip in clips]
+        columns = extractor.locate_columns(lengths)
     earlier: dict[_Source, Sums] = {}  # sums of a clip that continues in the next batch
     for batch, owners, numbers, complete in _batches(store, clips, extractor, windows_at_once):
         encoded, packing = extractor.encode(batch)
@@ -176,7 +180,7 @@ class LocatedTokens:
     def locate(cls, packing: Packing, owners: Tensor, grid: Grid) -> "LocatedTokens":
         return cls(packing, on_device(owners, packing.owner.device), grid)
 
-    def find_order(self, numbers: Tensor, columns: "ClipColumns") -> TokenOrder:
+    def find_order(self, numbers: Tensor, columns: ClipColumns) -> TokenOrder:
         """Finds where the tokens lie in time; `numbers` count the windows of each clip."""
         window, place, time = self.packing.owner, self.packing.place, self.grid.time
         follows = torch.zeros_like(window, dtype=torch.bool)
@@ -216,33 +220,6 @@ class LocatedTokens:
         order = (window * self.grid.size + place % self.grid.time).argsort(stable=True)
         clip = self.owners[window[order]]
         return FeatureRows(values[order].float().cpu().numpy(), clip.cpu().numpy())
-
-
-def _needs_order(sources: Mapping[_Source, Sequence[View]]) -> bool:
-    return any(view.pooling in ORDERED for group in sources.values() for view in group)
-
-
-@dataclass(frozen=True)
-class ClipColumns:
-    """The number of columns that the tokens of each clip occupy, over all of its windows."""
-
-    extractor: FeatureExtractor
-    store: FrameSource
-    clips: Sequence[int]
-
-    def count(self, positions: Iterable[int]) -> Tensor:
-        """Counts the columns of clips, given by their positions in `clips`."""
-        by_position = {position: self._count_clip(position) for position in {*positions}}
-        return torch.tensor([by_position[position] for position in positions])
-
-    def _count_clip(self, position: int) -> int:
-        extractor, length = self.extractor, int(self.store.lengths[self.clips[position]])
-        step = extractor.window_step or extractor.crop_frames
-        last = max(0, (length - 1) // step)  # number of the last window
-        frames = torch.arange(extractor.crop_frames).unsqueeze(0) < length - last * step
-        valid = extractor.patchifier.valid(frames, len(extractor.normaliser.mean))
-        columns = valid.view(extractor.grid.freq, extractor.grid.time).any(dim=0)
-        return last * extractor.grid.time + int(columns.sum())
 
 
 def _get_values(encoded: Encoded, view: View) -> Tensor:

@@ -13,13 +13,13 @@ import torch
 
 from ablate.model.precision import Precision
 from ablate.parts import get_identity
+from ablate.probing.columns import find_regular_step
 from ablate.probing.feature_cache import load_or_compute
 from ablate.probing.features import (
     FeatureExtractor,
     RawClips,
     RowsByView,
     extract_features,
-    find_regular_step,
 )
 from ablate.probing.mel_statistics import compute_mel_features, list_statistics_views
 from ablate.probing.probe import AbstractProbe, Features

@@ -7,7 +7,8 @@ random-init encoder (patchifier, front end, encoder), the arms are compared by t
 the score minus the score of the same encoder at random init.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 from ablate.report.results import (
     PENDING_STATES,

@@ -20,7 +20,6 @@ from ablate.report.pages.table import (
     text_cell,
 )
 from ablate.report.pages.tables import format_score_name
-from ablate.report.mean_scores import compute_mean_score, compute_untrained_scores
 from ablate.report.results import Results, TrialResult
 from ablate.report.stats.contrast import Contrast
 from ablate.report.stats.contrasts import list_score_contrasts
