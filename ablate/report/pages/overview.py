@@ -43,6 +43,7 @@ def _write_introduction(findings: Sequence[Findings]) -> str:
         f"Differences in points, paired by seed, with uncorrected {coverage} intervals; bold: "
         f"better or worse after Holm's correction.{_write_margins(findings)} *Gain* is the "
         f"improvement over the model's own random initialisation.{_write_mel_comparison(findings)}"
+        f"{_write_untrained_comparison(findings)}"
     )
 
 
@@ -87,6 +88,19 @@ def _write_mel_comparison(findings: Sequence[Findings]) -> str:
     return (
         f" {own or 'None'} of the {len(variants)} variants beat{'s' * (own < 2)} plain log-mel "
         f"statistics under the study's default probe{tested}{others}."
+    )
+
+
+def _write_untrained_comparison(findings: Sequence[Findings]) -> str:
+    """Writes how many variants are shown to be better than what needs no training."""
+    compared = [v for each in findings for v in each.verdicts if v.family == "untrained"]
+    if not compared:
+        return ""
+    better = sum(verdict.verdict.startswith("better") for verdict in compared)
+    return (
+        f" {better or 'None'} of the {len(compared)} variants of newer reports "
+        f"{'are' if better > 1 else 'is'} shown to be better than the strongest baseline without "
+        "training."
     )
 
 
