@@ -48,6 +48,7 @@ def results(*variants: dict[str, str]) -> Results:
             score=float(number),
             random_init_score=None,
             mel_statistics_score=None,
+            untrained_scores={},
             state="done",
             reason=None,
         )

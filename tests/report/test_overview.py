@@ -173,7 +173,25 @@ def test_variants_that_beat_log_mel_statistics_are_counted_by_every_probe(
     ]
     text = write_page(tmp_path, replace(findings, variants=variants))
     reference = "plain log-mel statistics under the study's default probe"
-    assert f" {expected.format(reference)}\n" in text
+    assert f" {expected.format(reference)} " in text
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["better", "undecided"], " 1 of the 2 variants of newer reports is shown to be better"),
+        (["worse", "equivalent"], " None of the 2 variants of newer reports is shown to be better"),
+    ],
+)
+def test_variants_that_are_better_than_every_baseline_without_training_are_counted(
+    findings: Findings, tmp_path: Path, words: list[str], expected: str
+) -> None:
+    others = [v for v in findings.verdicts if v.family != "untrained"]
+    untrained = [v for v in findings.verdicts if v.family == "untrained"]
+    decided = [replace(v, verdict=w) for v, w in zip(untrained, words, strict=False)]
+    text = write_page(tmp_path, replace(findings, verdicts=[*others, *decided]))
+    assert f"{expected} than the strongest baseline without training.\n" in text
+    assert "newer reports" not in write_page(tmp_path, replace(findings, verdicts=others))
 
 
 def test_warnings_about_masks_are_below_the_table(findings: Findings, tmp_path: Path) -> None:

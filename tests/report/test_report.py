@@ -193,8 +193,9 @@ def test_the_protocol_has_design_statistics_data_and_hardware(written: Written) 
     for expected in (
         "unit of replication is the pre-training seed",
         "Student-t",
-        "Holm-corrected within each of 3 families: pooled contrasts, contrasts within a "
-        "combination, learning contrasts; one within a combination",
+        "Holm-corrected within each of 4 families: pooled contrasts, contrasts within a "
+        "combination, learning contrasts, contrasts with the strongest baseline without training; "
+        "one within a combination",
         "within 2 points",
         "k 10",
         "Hardware: 2 cores, x86_64, Linux-6.1.",

@@ -12,7 +12,7 @@ from ablate.report.results import TrialResult, read_results
 from ablate.runs.predictions import ClipPredictions, get_predictions_file, write_predictions
 from ablate.runs.store import read_scores
 from tests.plans import COUNTS, change_trials, make_data
-from tests.report.conftest import KNN, POOLINGS, TASKS, StudyBuilder
+from tests.report.conftest import KNN, POOLINGS, STATISTICS_POOLINGS, TASKS, StudyBuilder
 
 
 def trial_of(builder: StudyBuilder, seed: int, **levels: str) -> TrialResult:
@@ -53,7 +53,8 @@ def test_the_frame_has_a_row_for_each_trial_task_probe_and_pooling(builder: Stud
     assert len(trained) == 18 * len(TASKS) * 2 * len(POOLINGS)
     keys = ["masker", "patchifier", "seed", "task", "probe", "pooling"]
     assert not trained.duplicated(keys).any()
-    assert set(frame[frame["kind"] == "mel_statistics"]["pooling"]) == {"mean_std"}
+    statistics = frame[frame["kind"] == "mel_statistics"]
+    assert set(statistics["pooling"]) == set(STATISTICS_POOLINGS)
 
 
 def test_a_trial_that_has_not_run_is_a_row_with_a_state(builder: StudyBuilder) -> None:

@@ -160,7 +160,8 @@ def test_the_references_are_scored_without_training(settings, cache, tmp_path, k
     [file] = folder.glob("probes/speech/*.json")
     poolings = set(json.loads(file.read_text())["scores"])
     every = {"mean", "mean_std", "concat_freq"}
-    assert poolings == (every if kind == "random_init" else {"mean_std"})
+    baselines = {"deltas", "segments4", "modulation"}
+    assert poolings == (every if kind == "random_init" else every | baselines)
 
 
 def test_a_loss_that_is_not_finite_fails_the_run_with_its_reason(settings, cache, tmp_path):

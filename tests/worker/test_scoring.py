@@ -184,7 +184,10 @@ def test_temporary_features_are_written_to_the_cache_and_deleted(
     assert not list((cache / "features").glob("temporary-*"))
 
 
-def test_log_mel_statistics_have_a_single_view(tmp_path, trial, audio):
+def test_log_mel_statistics_have_the_poolings_of_the_encoder_and_baselines_but_no_layers(
+    tmp_path, trial, audio
+):
     runner = ProbeRunner(tmp_path, trial.statistics, audio, CPU)
-    probe, [task, *_] = KNN(views=Views(layers=("each",))), audio.tasks
-    assert [view.name for view in runner.list_views(probe, task)] == ["mean_std"]
+    probe, [task, *_] = KNN(views=Views(poolings=("max", "summary"))), audio.tasks
+    names = [view.name for view in runner.list_views(probe, task)]
+    assert names == ["max", "mean_std", "deltas", "segments4", "modulation"]
