@@ -18,6 +18,8 @@ SHRUNK = (
     "data.valid_per_class=1",
     "data.test_per_class=3",
     "probes={knn: {type: ablate.probing.knn.KNN, k: 3}}",
+    "score=knn.mean_std",
+    "design=grid",
 )
 
 
