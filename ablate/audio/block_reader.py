@@ -17,8 +17,8 @@ Frames = npt.NDArray[np.float32]  # (samples, channels)
 
 UNKNOWN_LENGTH = 1 << 60  # samples; the decoder announces such a number if it knows none
 _BLOCK = 1 << 16  # samples per channel that are decoded at once
-_PROBE = 1 << 10  # samples per channel behind the end that the file announces
-_END_SLACK = 0.1  # seconds by which a segment may end behind the file
+_PROBE = 1 << 10  # samples per channel after the end that the file announces
+_END_SLACK = 0.1  # seconds by which a segment may end after the file
 
 
 class EndsEarlyError(Exception):
@@ -86,7 +86,7 @@ def _read_blocks(
     Args:
         sound: the file.
         skip: samples per channel at the start that are left out.
-        stop: where the file says that it ends; what cannot be decoded behind that is no sound.
+        stop: where the file says that it ends; what cannot be decoded after that is not sound.
     """
     place, left = 0, skip
     expected = sound.frames if stop is None else stop

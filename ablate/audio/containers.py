@@ -1,7 +1,7 @@
-"""Finds out from the structure of an audio file whether it is whole, without decoding it.
+"""Reads the structure of an audio file: how to decode it to its end, and whether it is truncated.
 
 The length in a header is not believed: encoders that write to a pipe cannot fill it in, a recorder
-that was switched off has not, and a copy that broke off keeps it. Where the decoder relies on it,
+that was switched off has not, and an interrupted copy keeps it. Where the decoder relies on it,
 `Layout.patches` corrects it; where sound is missing, `Layout.problem` says so.
 """
 
@@ -24,14 +24,14 @@ class Layout:
     """How to read a file to its true end.
 
     Attributes:
-        problem: what is missing of the file; empty if it is whole.
+        problem: what is missing of the file; empty if it is complete.
         patches: header bytes that the decoder must see instead, by their offset.
         prefix: bytes that the decoder must see in front of the file.
         skip: the number of samples per channel that they decode to.
         parts: (start, stop) of the streams to decode one after the other; empty: the whole file.
         corrected: whether the decoder would read another length without the above.
         announced: the number of samples per channel that must come; None if unknown.
-            tolerance: how many of them may be missing.
+        tolerance: how many of the announced samples may be missing.
         only_if_needed: whether to read the file as it is if the decoder expects enough samples.
     """
 
@@ -92,7 +92,7 @@ def _judge_length(
     if is_filler:
         return Layout(patches=patch, corrected=True) if available else READ_AS_IS
     if announced > available:
-        return Layout(problem=f"breaks off after {available:,} of {announced:,} bytes of sound")
+        return Layout(problem=f"is truncated after {available:,} of {announced:,} bytes of sound")
     return READ_AS_IS
 
 
@@ -253,9 +253,9 @@ def _read_mpeg(file: BinaryIO, start: int, size: int) -> Layout:
         return READ_AS_IS
     num_frames, announced, samples = stream.num_frames, stream.announced, stream.first.samples
     if announced is not None and announced > num_frames + 1:
-        return Layout(problem=f"breaks off after {num_frames} of {announced} frames")
+        return Layout(problem=f"is truncated after {num_frames} of {announced} frames")
     if stream.breaks_off:
-        return Layout(problem=f"breaks off within frame {num_frames + 1}")
+        return Layout(problem=f"is truncated within frame {num_frames + 1}")
     if announced is not None and num_frames <= announced + 1:
         return Layout(tolerance=2 * samples)
     return Layout(

@@ -1,4 +1,4 @@
-"""Converts waveforms to frames as the clip store keeps them, short and long ones alike."""
+"""Computes the float16 frames of a waveform, at once or, if it is long, block by block."""
 
 from collections.abc import Iterator
 

@@ -39,7 +39,7 @@ class CsvTable:
         columns: the names in the header, without empty ones.
 
     Raises:
-        ValueError: for a file that is no text, and a header that names a column twice.
+        ValueError: for a file that is not text, and a header that names a column twice.
     """
 
     def __init__(self, file: Path, required: str) -> None:
@@ -64,7 +64,7 @@ class CsvTable:
             )
 
     def rows(self) -> Iterator[CsvRow]:
-        """Yields the rows that are not empty. Raises `ValueError` for bytes that are no text."""
+        """Yields the rows that are not empty. Raises `ValueError` for bytes that are not text."""
         with self._open() as text:
             if self._skips_line:
                 text.readline()

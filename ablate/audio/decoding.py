@@ -1,4 +1,4 @@
-"""Decodes audio files to their true end, block by block, and names those that break off."""
+"""Decodes audio files to their true end, block by block, and mixes their channels to one."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,8 +38,8 @@ class EncodedAudio(WaveformStream):
         segment: the part to read; default: all.
 
     Raises:
-        BadAudioError: by `blocks`, if the file breaks off, cannot be decoded, or has no samples or
-            samples that are not finite.
+        BadAudioError: by `blocks`, if the file is truncated, cannot be decoded, or has no samples
+            or samples that are not finite.
     """
 
     def __init__(
@@ -174,7 +174,8 @@ def open_audio_file(file: Path) -> EncodedAudio:
 def find_problem(file: Path) -> str:
     """Returns why a file cannot be used; empty if nothing is wrong with its structure.
 
-    Nothing but the last sample of a FLAC file is decoded: damage in the middle is not found.
+    Only the first block is decoded, of a FLAC file only the last sample: damage in the middle is
+    found when the whole file is decoded.
     """
     try:
         with file.open("rb") as content:
@@ -185,7 +186,7 @@ def find_problem(file: Path) -> str:
                 with SequentialFile(get_plain_file(content)) as sound:
                     sound.seek(max(0, sound.frames - 1))
                     last = np.empty((1, sound.channels), dtype=np.float32)
-                    return "" if sound.buffer_read_into(last, dtype="float32") else "breaks off"
+                    return "" if sound.buffer_read_into(last, dtype="float32") else "is truncated"
             blocks = decode_file(content, layout, lambda sound: None, None)
             return "" if any(map(len, blocks)) else "has no samples"
     except Exception as error:  # whatever the decoder raises is an error of this file

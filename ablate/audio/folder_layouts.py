@@ -1,4 +1,4 @@
-"""Reads clips from folders that are no published dataset: by subfolder, or by file name."""
+"""Reads clips from folders that are not a published dataset: by subfolder, or by file name."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Lists the audio files below a folder, and counts by cause what it passes over."""
+"""Lists the audio files below a folder, and counts the files that it skips, by reason."""
 
 import os
 import unicodedata
@@ -35,7 +35,7 @@ class FolderScan:
         unreadable: suffix -> number of audio files of formats that are not read.
         hidden: number of audio files that are hidden or in hidden and system folders.
         system_folders: the names of these folders.
-        others: suffix -> number of files that are no audio.
+        others: suffix -> number of files that are not audio.
         problems: what could not be followed: links without a target, in circles, closed folders.
     """
 
@@ -56,8 +56,8 @@ class FolderScan:
             )
             listed = names if len(self.unreadable) > 1 else next(iter(self.unreadable))
             yield (
-                f"{number} files {listed} are no format that can be read; convert them to FLAC, "
-                "for instance with `ffmpeg -i FILE FILE.flac`"
+                f"{number} files {listed} are in a format that cannot be read; convert them to "
+                "FLAC, for instance with `ffmpeg -i FILE FILE.flac`"
             )
         if self.hidden:
             names = ", ".join(f"`{name}`" for name in sorted(self.system_folders))
@@ -66,7 +66,7 @@ class FolderScan:
         if self.others:
             names = ", ".join(suffix or "without ending" for suffix in sorted(self.others)[:5])
             more = ", ..." if len(self.others) > 5 else ""
-            yield f"{self.others.total()} files are no audio ({names}{more})"
+            yield f"{self.others.total()} files are not audio ({names}{more})"
         yield from self.problems
 
 

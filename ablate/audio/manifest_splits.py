@@ -147,7 +147,8 @@ def _split_files(rows: Iterable[Row], options: SplitOptions) -> dict[str, str]:
     for paths in by_label.values():
         paths.sort(key=_create_order(options.seed))
         test, valid = (_count(shares[split], len(paths)) for split in ("test", "valid"))
-        held_out = ["test"] * test * (len(paths) > 1) + ["valid"] * valid * (len(paths) > 2)
+        held_out = ["test"] * (test if len(paths) > 1 else 0)
+        held_out += ["valid"] * (valid if len(paths) > 2 else 0)
         splits |= zip(paths, (held_out + ["train"] * len(paths))[: len(paths)], strict=True)
     return splits
 
@@ -169,27 +170,27 @@ def _assign_folds(
 
 
 def _fill(
-    rows: Sequence[Row], matches: Mapping[str, str], shares: Mapping[str, float], seed: int
+    rows: Sequence[Row], group_of: Mapping[str, str], shares: Mapping[str, float], seed: int
 ) -> dict[str, str]:
-    """Assigns groups of clips to parts, the largest group first.
+    """Assigns groups of clips to splits or folds, the largest group first.
 
-    Each goes to the part that so far has the smallest part of its share of the group's labels.
+    Each goes where the labels of the group are so far rarest, relative to the share.
     """
-    shares = {part: share for part, share in shares.items() if share}
+    shares = {split: share for split, share in shares.items() if share}
     total = Counter(row.get("label", "") for row in rows)
     filled: Counter[tuple[str, str]] = Counter()
     chosen: dict[str, str] = {}
     groups: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        groups[matches[row["path"]]].append(row)
+        groups[group_of[row["path"]]].append(row)
     order = _create_order(seed)
     for name in sorted(groups, key=lambda name: (-len(groups[name]), order(name))):
         labels = [row.get("label", "") for row in groups[name]]
-        levels = {
-            part: sum(filled[part, label] / total[label] for label in labels) / share
-            for part, share in shares.items()
+        filling = {
+            split: sum(filled[split, label] / total[label] for label in labels) / share
+            for split, share in shares.items()
         }
-        best = min(levels, key=levels.__getitem__)
+        best = min(filling, key=filling.__getitem__)
         filled.update((best, label) for label in labels)
         chosen |= {row["path"]: best for row in groups[name]}
     return chosen

@@ -15,8 +15,8 @@ MAX_FILES = 10
 def summarize_manifest(manifest: Path, progress: Callable[[int, int], None]) -> Iterator[str]:
     """Yields the lines of a summary: a table of clip counts, then the unreadable files.
 
-    Only the header of each file is read; a file that is truncated later is found when it is
-    decoded.
+    The structure of each file is read and its first block decoded; damage in the middle is found
+    when the whole file is decoded.
 
     Args:
         manifest: a manifest written by `write_manifest`.

@@ -2,7 +2,7 @@
 
 A Xing or Info frame, if an encoder wrote one, tells how many frames follow. Without it a decoder
 estimates the length from the first frame and the size of the file, which is wrong for a variable
-bit rate and behind a picture. Frames are therefore counted, by their headers alone.
+bit rate and after a picture. Frames are therefore counted, by their headers alone.
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""Finds files that hold the same sound, byte by byte or after resampling and a change of level.
+"""Finds files that hold the same sound: identical bytes, or resampled and of another level.
 
 A fingerprint is the log-energy of a sound in 24 bands below 3.4 kHz and 32 equal parts of its
 duration, without the mean of each band and of each part: neither the level, nor the sample rate,
@@ -63,7 +63,9 @@ def find_same_sounds(
     first_with: dict[str, int] = {}
     for index, file in enumerate(files):
         digests.append(_hash(file))
-        is_new = bool(digests[-1]) and first_with.setdefault(digests[-1], index) == index
+        if digests[-1]:
+            first_with.setdefault(digests[-1], index)
+        is_new = first_with.get(digests[-1]) == index
         vector, durations[index] = _read_fingerprint(file) if is_new else (None, 0.0)
         vectors.append(vector)
         progress(index + 1, len(files))
@@ -84,31 +86,40 @@ def find_same_sounds(
 def describe_same_sounds(
     manifest: Path, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Iterator[str]:
-    """Yields lines about the files of a manifest that hold the same sound."""
+    """Yields lines about the duplicates among the files of a manifest."""
     rows = [row.cells for row in CsvTable(manifest, required="path").rows()]
-    parts: dict[str, str] = {}
+    splits: dict[str, set[str]] = {}  # of a file: several if its segments are in several
     for row in rows:
-        parts.setdefault(row["path"], row.get("split") or f"fold {row.get('fold', '')}")
-    names = list(parts)
+        split = row.get("split") or f"fold {row.get('fold', '')}"
+        splits.setdefault(row["path"], set()).add(split)
+    names = list(splits)
+    if divided := [name for name in names if len(splits[name]) > 1]:
+        listed = ", ".join(divided[:_MAX_LISTED]) + (", ..." if divided[_MAX_LISTED:] else "")
+        yield f"{len(divided)} files have segments in more than one split or fold: {listed}"
     groups = find_same_sounds([manifest.parent / name for name in names], progress)
     if not groups:
         yield f"no two of {len(names)} files hold the same sound"
         return
     exact = sum(group.is_exact for group in groups)
-    crossing = [group for group in groups if len({parts[names[i]] for i in group.files}) > 1]
+    crossing = [
+        group for group in groups if len(set().union(*(splits[names[i]] for i in group.files))) > 1
+    ]
     yield (
-        f"{sum(len(group.files) for group in groups)} of {len(names)} files hold {len(groups)} "
-        f"sounds that others hold too: {exact} byte by byte, {len(groups) - exact} after "
-        "resampling or a change of level or format"
+        f"{sum(len(group.files) for group in groups)} of {len(names)} files are duplicates, in "
+        f"{len(groups)} groups: {exact} of identical bytes, {len(groups) - exact} after resampling "
+        "or a change of level or format"
     )
-    yield f"{len(crossing)} of these sounds are in more than one split or fold"
+    yield f"{len(crossing)} of these groups are in more than one split or fold"
     ordered = crossing + [group for group in groups if group not in crossing]
     for group in ordered[:_MAX_LISTED]:
-        members = (f"{names[index]} ({parts[names[index]]})" for index in group.files[:_MAX_LISTED])
+        members = (
+            f"{names[index]} ({', '.join(sorted(splits[names[index]]))})"
+            for index in group.files[:_MAX_LISTED]
+        )
         more = ", ..." if len(group.files) > _MAX_LISTED else ""
         yield f"  {' = '.join(members)}{more}"
     if len(ordered) > _MAX_LISTED:
-        yield f"  ... and {len(ordered) - _MAX_LISTED} more sounds"
+        yield f"  ... and {len(ordered) - _MAX_LISTED} more groups"
 
 
 def compute_fingerprint(samples: Samples, rate: int) -> Vector | None:

@@ -14,7 +14,7 @@ class OggStreams:
     Attributes:
         starts: the first byte of each stream.
         end: the byte after the last page.
-        problem: where the file breaks off or is damaged; empty if it is whole.
+        problem: where the file is truncated or damaged; empty if it is complete.
     """
 
     starts: tuple[int, ...]
@@ -51,5 +51,5 @@ def walk_pages(file: BinaryIO, size: int) -> OggStreams:
 
 def _describe(place: int, size: int) -> str:
     if place == size:
-        return "breaks off: its last page does not end the stream"
-    return f"breaks off within the page at byte {place} of {size}"
+        return "is truncated: its last page does not end the stream"
+    return f"is truncated within the page at byte {place} of {size}"

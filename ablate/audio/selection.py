@@ -1,4 +1,4 @@
-"""Leaves out clips that spoil a task: the same sound in two splits, and classes that are too rare.
+"""Excludes duplicates across splits, and classes that are too rare.
 
 A probe that is tested on a clip that it was trained on scores too high; a class without clips to
 train on cannot be learnt.
@@ -14,6 +14,7 @@ from ablate.audio.annotations import LabelKind, infer_label_kind, parse_events, 
 from ablate.audio.clips import ClipTable
 from ablate.audio.column_file import CategoricalBuilder
 from ablate.audio.labels import Indices, find_class_problems
+from ablate.audio.segments import FRAGMENT
 
 _MAX_PAIRS = 3  # pairs that a message lists
 _RANKS = {"test": 0, "valid": 1, "train": 2}  # the clip with the lowest rank is kept
@@ -104,6 +105,27 @@ def find_duplicates(clips: ClipTable, digests: npt.NDArray[np.bytes_]) -> list[I
     borders = np.flatnonzero(digests[order][1:] != digests[order][:-1]) + 1
     groups = [group for group in np.split(order, borders) if len(group) > 1]
     return [group for group in groups if (parts[group] != parts[group[0]]).any()]
+
+
+def find_divided_files(clips: ClipTable) -> list[str]:
+    """Returns the files of which segments are in two splits or folds."""
+    parts, first = _get_parts(clips).tolist(), dict[str, int]()
+    divided = dict[str, None]()
+    for path, part in zip(clips.paths, parts, strict=True):
+        file, fragment, _ = path.partition(FRAGMENT)
+        if fragment and first.setdefault(file, part) != part:
+            divided[file] = None
+    return list(divided)
+
+
+def describe_divided_files(files: Sequence[str]) -> str:
+    """Counts and names the files that `find_divided_files` returns."""
+    names = ", ".join(f"`{file}`" for file in files[:_MAX_PAIRS])
+    more = f" and {len(files) - _MAX_PAIRS} more" if len(files) > _MAX_PAIRS else ""
+    return (
+        f"{len(files)} files have segments in two splits: {names}{more}; a probe may recognise the "
+        "recording: put all segments of a file into one split"
+    )
 
 
 def drop_duplicates(clips: ClipTable, groups: Sequence[Indices]) -> Selection:

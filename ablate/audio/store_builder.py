@@ -13,9 +13,11 @@ from ablate.audio.front_end import AbstractFrontEnd
 from ablate.audio.labels import check_labels
 from ablate.audio.selection import (
     Selection,
+    describe_divided_files,
     describe_duplicates,
     drop_duplicates,
     drop_rare_classes,
+    find_divided_files,
     find_duplicates,
 )
 from ablate.audio.source import AbstractSource
@@ -110,6 +112,8 @@ def _select(source: AbstractSource, clips: ClipTable, digests: npt.NDArray[np.by
             skipped += without.skipped
         else:
             notes.append(f"{description}; scores on them are too high: set `duplicates: drop`")
+    if files := find_divided_files(clips):
+        notes.append(describe_divided_files(files))
     if source.rare_class_policy == "drop":
         without = drop_rare_classes(clips)
         clips, kept = without.clips, kept[without.kept]

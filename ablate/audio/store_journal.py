@@ -76,13 +76,10 @@ class Journal:
         for name in ("journal", "frames"):
             (folder / name).touch()
         num_valid = _count_valid_records(folder / "journal")
-        os.truncate(
-            folder / "journal", num_valid * RECORD.itemsize
-        )  # drops a record cut off by a crash
+        # drops a record cut off by a crash
+        os.truncate(folder / "journal", num_valid * RECORD.itemsize)
         records = self.records
-        self._synced = np.isin(
-            records["first"], synced
-        )  # (records,), for the records present when opened
+        self._synced = np.isin(records["first"], synced)  # (records,), those present when opened
         # frames without a record are kept: if the journal is damaged, an index may refer to them
         written = -(-(folder / "frames").stat().st_size // self._frame_bytes)
         self._end = max(written, int((records["first"] + records["frames"]).max(initial=0)))
@@ -90,7 +87,7 @@ class Journal:
     @property
     def records(self) -> Array:
         """All records, memory-mapped, with dtype `RECORD`."""
-        if (self._folder / "journal").stat().st_size == 0:  # nothing cannot be map_frames
+        if (self._folder / "journal").stat().st_size == 0:  # an empty file cannot be mapped
             return np.zeros(0, dtype=RECORD)
         return np.memmap(self._folder / "journal", dtype=RECORD, mode="r")
 
@@ -155,7 +152,7 @@ class Journal:
 
 def map_frames(folder: Path, bands: int, frames: int) -> Frames:
     """Memory-maps the frames of a complete store, (frames, bands)."""
-    if frames == 0:  # nothing cannot be map_frames
+    if frames == 0:  # an empty file cannot be mapped
         return np.zeros((0, bands), dtype=np.float16)
     return np.memmap(folder / "frames", dtype=np.float16, mode="r", shape=(frames, bands))
 

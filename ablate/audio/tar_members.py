@@ -1,4 +1,4 @@
-"""Indexes the samples of tar shards: their metadata, and the byte offsets of their audio.
+"""Indexes the samples of tar shards, and reads their audio: the base class of sources of shards.
 
 Headers are read once; each audio file is then read on its own, in any order, by any process.
 """

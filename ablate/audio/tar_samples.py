@@ -176,7 +176,7 @@ def _read_label(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     try:
         text = _read_member(tar, member).decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
-        raise BadSampleError(f"its `{suffix}` file is no text in UTF-8") from error
+        raise BadSampleError(f"its `{suffix}` file is not UTF-8 text") from error
     if not text or "\n" in text or len(text) > _MAX_LABEL:
         raise BadSampleError(f"its `{suffix}` file must hold one label, got {text[:40]!r}")
     return text

@@ -1,4 +1,4 @@
-"""Imports torchaudio, also if its compiled extension does not match the installed torch.
+"""Imports torchaudio, even if its compiled extension does not match the installed torch.
 
 The extension in the wheel links CUDA and does not load with a CPU build of torch. This project only
 needs torchaudio's pure Python code, so a stub replaces an extension that does not load.

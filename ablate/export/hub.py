@@ -13,7 +13,7 @@ def find_folder(name: str | Path, revision: str | None = None) -> Path:
     """Returns the folder of an encoder; downloads a repository of the Hub that is not a folder.
 
     Raises:
-        ValueError: If it is no folder and cannot be the name of a repository.
+        ValueError: If it is not a folder and cannot be the name of a repository.
     """
     folder = Path(name)
     if folder.is_dir():

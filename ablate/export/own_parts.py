@@ -1,4 +1,4 @@
-"""Own parts of an encoder: those whose classes are not of `ablate`, and their source."""
+"""Custom parts of an encoder, whose classes are not of `ablate`, and their source."""
 
 import importlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""Converts the sounds that people have (arrays, tensors, lists of numbers) to waveforms."""
+"""Converts arrays, tensors and lists of numbers to waveforms."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,7 +90,7 @@ def _to_array(sound: Sound) -> npt.NDArray[Any]:
 
 
 def _scale(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Scales samples to float32 with the full scale 1, and refuses samples that are no sound."""
+    """Scales samples to float32 with the full scale 1, and refuses samples that are not finite."""
     if array.size == 0:
         raise ValueError(f"a sound must have at least one sample; got {array.shape}")
     kind = array.dtype

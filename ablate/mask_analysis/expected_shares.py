@@ -12,7 +12,7 @@ from ablate.model.masking import AbstractMasker, Clips, Grid
 
 
 class ExpectedShare(NamedTuple):
-    """A share of the patches that are no padding, over masks."""
+    """A share of the patches that are not padding, over masks."""
 
     mean: float
     std: float  # over masks; of batches if masks depend on their batch
@@ -40,7 +40,7 @@ def compute_expected_shares(
         grid: The grid to draw on.
         batching: Masks are counted after it, as the encoder sees them.
         batch: Clips per batch.
-        columns: Columns of the grid that are no padding, as for `compute_realised_shares`.
+        columns: Columns of the grid that are not padding, as for `compute_realised_shares`.
         progress: The share of training that is done.
     """
     context, targets, valid_patches = [], [], []

@@ -69,7 +69,7 @@ def resolve_matches(
         grid: The trial's grid.
         batching: How the trial batches; shares are those the encoder sees after it.
         batch: Clips per batch.
-        columns: Columns of the grid that are no padding, as for `compute_realised_shares`.
+        columns: Columns of the grid that are not padding, as for `compute_realised_shares`.
 
     Returns:
         The settings with values in place of `match`, and the values.

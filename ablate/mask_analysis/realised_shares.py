@@ -47,8 +47,8 @@ def compute_realised_shares(
         grid: The grid to draw on.
         batching: Masks are counted after it, as the encoder sees them.
         batch: Clips per batch, if `batching` truncates.
-        columns: Columns of the grid that are no padding, of clips that stand for all; shares are
-            then those of the patches that are no padding. Empty: no clip is padded.
+        columns: Columns of the grid that are not padding, of clips that stand for all; shares
+            are then those of the patches that are not padding. Empty: no clip is padded.
 
     Raises:
         AssertionError: A mask breaks a promise of the masker.
@@ -81,7 +81,7 @@ def compute_realised_shares(
 
 
 def draw_valid(grid: Grid, clips: int, columns: tuple[int, ...], moment: float) -> Tensor:
-    """Draws clips of the given lengths; returns which of their patches are no padding."""
+    """Draws clips of the given lengths; returns which of their patches are not padding."""
     if not columns:
         return torch.ones(clips, grid.size, dtype=torch.bool)
     rng = generator(0, "plan", "lengths", str(moment))

@@ -1,4 +1,4 @@
-"""Records every look at a study: with how many seeds a report of it has been written.
+"""Records every interim analysis ("look") of a study: how many seeds its report had.
 
 The log lies among the runs, in `runs/looks/STUDY-QUESTION.json`, and not beside the report: a
 report may be deleted and written again, but it has been seen. Deleting the runs deletes the log,

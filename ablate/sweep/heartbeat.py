@@ -1,4 +1,4 @@
-"""Identifies a process of a sweep, paces its heartbeat, and detects processes that have ended."""
+"""Identifies a process of a sweep, schedules its heartbeat, and detects ended processes."""
 
 import os
 import socket

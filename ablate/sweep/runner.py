@@ -1,4 +1,4 @@
-"""Runs the searches of a study: workers of one process draw points and evaluate them."""
+"""Runs the searches of a study on workers that this process drives, and selects the best points."""
 
 import contextlib
 import threading

@@ -133,12 +133,12 @@ class Search:
 
         `step` is the rung, in percent of the steps; for the Wilcoxon pruner the index of the seed.
         """
-        number = self._get_trial_id(point.number)
+        trial_id = self._get_trial_id(point.number)
         try:
-            self._storage.set_trial_intermediate_value(number, step, value)
+            self._storage.set_trial_intermediate_value(trial_id, step, value)
         except optuna.exceptions.UpdateFinishedTrialError:
             return False  # presumed lost in the meantime
-        trial = self._storage.get_trial(number)
+        trial = self._storage.get_trial(trial_id)
         return self.study.pruner.prune(optuna.pruners._filter_study(self.study, trial), trial)
 
     def prune(self, point: Point, reason: str, facts: Mapping[str, Any]) -> None:
@@ -155,9 +155,9 @@ class Search:
 
     def write_heartbeat(self) -> None:
         """Writes this process's heartbeat to the storage, if it is due."""
-        key, study = f"beat {self._process.name}", self.study._study_id
         if (count := self._process.next_count(self.name)) is not None:
-            self._storage.set_study_system_attr(study, key, count)
+            key = f"beat {self._process.name}"
+            self._storage.set_study_system_attr(self.study._study_id, key, count)
 
     def list_finished(self) -> list[FinishedPoint]:
         """Returns the points that have ended, in the order in which they were drawn."""
@@ -237,17 +237,17 @@ class Search:
         values: Sequence[float] | None = None,
     ) -> bool:
         """Ends a trial; returns False if another process has ended it already."""
-        trial = self._get_trial_id(number)
+        trial_id = self._get_trial_id(number)
         try:
             for key, value in facts.items():
-                self._storage.set_trial_user_attr(trial, key, value)
-            return self._storage.set_trial_state_values(trial, state, values)
+                self._storage.set_trial_user_attr(trial_id, key, value)
+            return self._storage.set_trial_state_values(trial_id, state, values)
         except optuna.exceptions.UpdateFinishedTrialError:
             return False
 
     def _get_trial_id(self, number: int) -> int:
-        study = self.study._study_id
-        return self._storage.get_trial_id_from_study_id_trial_number(study, number)
+        study_id = self.study._study_id
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
 
 def _is_void(trial: FrozenTrial) -> bool:

@@ -90,7 +90,7 @@ def _check_scores(scores: Scores, queries: int, *, multilabel: bool) -> None:
     assert np.isfinite(scores).all(), "scores are not finite"
     if multilabel:
         within = (scores > -1e-5) & (scores < 1 + 1e-5)
-        assert within.all(), "scores of a multi-label task are no probabilities"
+        assert within.all(), "scores of a multi-label task are not probabilities"
 
 
 def _check_learning(

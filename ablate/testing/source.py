@@ -36,7 +36,7 @@ def check_source(source: AbstractSource, *, max_clips: int = 20) -> None:
         )
         assert clip.split in SPLITS, f"`{clip.path}` has split {clip.split!r}; use {SPLITS[1:]}"
     versions = source.list_version, source.list_version
-    assert isinstance(versions[0], str), "`list_version` is no text"
+    assert isinstance(versions[0], str), "`list_version` is not a string"
     assert versions[0], "`list_version` is empty"
     assert versions[0] == versions[1], "`list_version` changes while nothing else does"
     for skipped in source.skipped_clips:
@@ -53,7 +53,7 @@ def check_source(source: AbstractSource, *, max_clips: int = 20) -> None:
 def _check_clip(source: AbstractSource, place: int, path: str) -> bool:
     """Tests a clip; returns whether it can be read."""
     stamp = source.stamp(place)
-    assert stamp is None or isinstance(stamp, str), f"the stamp of `{path}` is no text: {stamp!r}"
+    assert stamp is None or isinstance(stamp, str), f"the stamp of `{path}` is not text: {stamp!r}"
     try:
         with forbid_global_generators():
             samples, sample_rate = source.read(place)

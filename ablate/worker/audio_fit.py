@@ -27,7 +27,7 @@ _HALF_RATES = (4000, 5512, 6000, 8000, 11025, 12000, 16000)
 
 
 def count_valid_columns(audio: AudioData, trial: Trial) -> tuple[int, ...]:
-    """Returns how many columns of the grid are no padding, for lengths that stand for all clips.
+    """Returns how many columns of the grid are not padding, for lengths that stand for all clips.
 
     Clips that are too short to train on do not count. Empty if no clip is shorter than a crop.
     """
@@ -115,7 +115,7 @@ def _find_empty_bands(level: npt.NDArray[np.float32]) -> tuple[int, int] | None:
     sound falls slowly.
 
     Returns:
-        The last band before the fall, and the number of bands behind it; None if there is none.
+        The last band before the fall, and the number of bands after it; None if there is none.
     """
     width = max(2, len(level) // 6)
     for band in range(2, len(level)):

@@ -43,7 +43,7 @@ def fit_to_lengths(
     Args:
         settings: settings of the trial, with every `match`.
         trial: the trial, with values matched on full-length clips.
-        columns: columns of the grid that are no padding, as for `compute_realised_shares`.
+        columns: columns of the grid that are not padding, as for `compute_realised_shares`.
 
     Raises:
         PartError: a wanted share cannot be reached, or the masker refuses such clips.

@@ -23,7 +23,7 @@ def test_labels_may_lie_below_other_folders(tmp_path: Path) -> None:
     create_files(tmp_path, "Data/table.csv")
     result = write_manifest(tmp_path, "subfolder")
     assert count(result) == {"a": 3, "b": 3}
-    assert "1 files are no audio (.csv)" in result.notes
+    assert "1 files are not audio (.csv)" in result.notes
 
 
 def test_folders_of_folds_with_labels_below_are_folds(tmp_path: Path) -> None:
@@ -78,17 +78,17 @@ def test_whatever_is_passed_over_is_counted_by_cause(tmp_path: Path) -> None:
     result = write_manifest(tmp_path, "subfolder")
     assert count(result) == {"cat": 1, "dog": 1}
     notes = "\n".join(result.notes)
-    assert "3 files 2 .m4a, 1 .wma are no format that can be read" in notes
+    assert "3 files 2 .m4a, 1 .wma are in a format that cannot be read" in notes
     assert "4 audio files are hidden or belong to the system" in notes
     assert "`.ipynb_checkpoints`, `@eaDir`, `__MACOSX`" in notes
-    assert "1 files are no audio (.txt)" in notes
+    assert "1 files are not audio (.txt)" in notes
     assert "1 audio files lie in no subfolder" in notes
     assert "the link `gone.wav` has no target" in notes
 
 
 def test_the_error_for_a_folder_without_readable_files_states_the_cause(tmp_path: Path) -> None:
     create_files(tmp_path, "cat/a.m4a", "dog/b.m4a")
-    with pytest.raises(ValueError, match=r"2 files \.m4a are no format that can be read"):
+    with pytest.raises(ValueError, match=r"2 files \.m4a are in a format that cannot be read"):
         write_manifest(tmp_path, "subfolder")
 
 

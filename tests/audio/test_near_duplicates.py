@@ -84,8 +84,8 @@ def test_sounds_in_two_splits_are_counted_and_named(tmp_path: Path) -> None:
     rows = [f"{file.name},a,{splits[file.name]}" for file in files]
     (tmp_path / "m.csv").write_text("\n".join(["path,label,split", *rows]))
     lines = list(describe_same_sounds(tmp_path / "m.csv"))
-    assert lines[0].startswith("4 of 7 files hold 2 sounds that others hold too: 1 byte by byte")
-    assert lines[1].startswith("1 of these sounds are in more than one split")
+    assert lines[0].startswith("4 of 7 files are duplicates, in 2 groups: 1 of identical bytes")
+    assert lines[1].startswith("1 of these groups are in more than one split")
     assert lines[2:] == [
         "  1.wav (train) = other.flac (test)",
         "  0.wav (train) = copy.wav (train)",

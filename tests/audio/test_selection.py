@@ -94,6 +94,19 @@ def test_a_file_in_two_tasks_is_no_duplicate() -> None:
     assert not find_duplicates(ClipTable.from_clips(clips), np.array([b"x", b"x"], dtype="S64"))
 
 
+def test_a_recording_with_segments_in_two_splits_is_named(tmp_path: Path) -> None:
+    rows = ["path,start,end,label,split"]
+    for n in range(12):
+        write_clip(tmp_path, f"{n}.wav", create_tone(0.6, hertz=300 + 100 * (n % 2), seed=n))
+        split = SPLITS[n % 3]
+        rows += [f"{n}.wav,0,0.3,{'ab'[n % 2]},{split}"]
+    rows += ["3.wav,0.3,0.6,b,test", "4.wav,0.3,0.6,a,valid"]  # 3 is in train, 4 in valid
+    (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
+    store = open_store(Folder(manifest=str(tmp_path / "m.csv")), LogMel(), tmp_path / "cache")
+    [note] = store.notes
+    assert "1 files have segments in two splits: `3.wav`" in note
+
+
 def test_classes_without_training_clips_are_dropped_and_counted() -> None:
     table = create_clips(
         [

@@ -1,4 +1,4 @@
-"""The error level, the equivalence margin and the interim looks by which a study decides.
+"""How a study decides: error level, equivalence margin, Holm's correction, interim analyses.
 
 A study may declare that seeds are added after a look at the results: `seeds: {start: 3, max: 8}`.
 The error is spent over the looks (see `boundaries`), and a decision at a look is final.
