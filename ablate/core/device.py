@@ -21,3 +21,8 @@ def limit_memory(device: torch.device, share: float) -> None:
     """
     if device.type == "cuda":
         torch.cuda.set_per_process_memory_fraction(share, device)
+
+
+def get_device_name(device: torch.device) -> str | None:
+    """Returns the model of a GPU; None for a CPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None

@@ -59,12 +59,18 @@ class RunAttempt:
     """
 
     def __init__(
-        self, folder: Path, *, kind: RunKind, device: str, parts: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        kind: RunKind,
+        device: str,
+        device_name: str | None = None,
+        parts: Mapping[str, str] | None = None,
     ) -> None:
         self._folder = folder
         self._log_folder = _claim_attempt(folder)
         self._number = int(self._log_folder.name)
-        self._device = device
+        self._device, self._device_name = device, device_name
         self._parts = dict(parts or {})
         self._record = read_record(folder)
         self.was_done = self._record.state == "done"
@@ -146,6 +152,7 @@ class RunAttempt:
             record,
             host=socket.gethostname(),
             device=self._device,
+            device_name=self._device_name,
             code=read_code_version(),
             versions=list_versions(),
         )

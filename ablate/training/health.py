@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from ablate.model.objectives import AbstractObjective
+from ablate.model.packing import Packing
 from ablate.model.prediction import Prediction
+from ablate.training.lidar import compute_gap, compute_lidar
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,24 @@ class Health:
 
     effective_rank: float  # see `effective_rank`
     feature_std: float  # standard deviation over tokens, averaged over dimensions
+    lidar: float | None = None  # see `compute_lidar`
+    ema_gap: float | None = None  # see `compute_gap`; None without a moving average
 
     @classmethod
-    def measure(cls, features: Tensor) -> "Health":
-        """Measures features (tokens, dim) of two tokens or more."""
-        return cls(effective_rank(features), float(features.float().std(dim=0).mean()))
+    def measure(cls, features: Tensor, packing: Packing, online: Tensor | None = None) -> "Health":
+        """Measures the features of an encoder.
+
+        Args:
+            features: `(tokens, dim)` of the probed encoder, two tokens or more.
+            packing: The tokens of every clip.
+            online: The features of the context encoder, if the probed one is its moving average.
+        """
+        return cls(
+            effective_rank(features),
+            float(features.float().std(dim=0).mean()),
+            compute_lidar(features, packing.owner, len(packing.segments.lengths)),
+            None if online is None else compute_gap(online, features),
+        )
 
     def has_collapsed(self, start: "Health") -> bool:
         """Whether the rank fell below half of its value before training.

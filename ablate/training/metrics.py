@@ -100,6 +100,8 @@ class TrainingMetrics:
     momentum: float  # momentum of the target encoder
     effective_rank: float  # see `Health`
     feature_std: float  # see `Health`
+    lidar: float | None  # see `Health`
+    ema_gap: float | None  # see `Health`
 
 
 class MetricWindow:
@@ -178,6 +180,8 @@ class MetricWindow:
             momentum=momentum,
             effective_rank=health.effective_rank,
             feature_std=health.feature_std,
+            lidar=health.lidar,
+            ema_gap=health.ema_gap,
         )
         self._restart(cost)
         return metrics

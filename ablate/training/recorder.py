@@ -21,6 +21,7 @@ from ablate.training.online_probe import ProbeResult
 
 MAX_CLOCK_SKEW = 10.0  # seconds by which the clock of the node that resumes a run may be behind
 NUM_IMAGES = 5  # mask images per run, evenly over the steps
+IMAGE_TAG = "mask: grey is context, each colour a block of targets, dark is neither"
 
 
 class Recorder:
@@ -60,7 +61,8 @@ class Recorder:
         """
         row: dict[str, Any] = {}
         if metrics is not None:
-            row = {name: round_off(value) for name, value in asdict(metrics).items()}
+            present = {name: value for name, value in asdict(metrics).items() if value is not None}
+            row = {name: round_off(value) for name, value in present.items()}
             self._add_scalars("train", row, metrics.step)
         if result is not None:
             tasks = {name: round_off(value) for name, value in result.tasks.items()}
@@ -85,7 +87,7 @@ class Recorder:
         if due > self._num_images:
             self._num_images = due
             image = np.flipud(draw())  # low frequencies at the bottom
-            self._tensorboard.add_image("mask", image, step, dataformats="HWC")
+            self._tensorboard.add_image(IMAGE_TAG, image, step, dataformats="HWC")
 
 
 def write_tensorboard(folder: Path, entries: Sequence[TensorBoardEntry]) -> None:

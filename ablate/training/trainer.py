@@ -200,7 +200,9 @@ class Trainer:
         with torch.no_grad(), self._autocast():
             packing = pack(valid[clips], self.device)
             features = self.jepa.probed_encoder(patches[clips], packing).tokens
-        return Health.measure(features)
+            is_average = self.jepa.probed_encoder is not self.jepa.encoder
+            online = self.jepa.encoder(patches[clips], packing).tokens if is_average else None
+        return Health.measure(features, packing, online)
 
     def _load_patches(self, step: int) -> tuple[Tensor, Tensor]:
         """Returns patches of some clips on the device, and which of them are valid."""

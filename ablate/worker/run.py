@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ablate.core.device import get_device_name
 from ablate.core.io import DamagedFileError
 from ablate.core.machine_errors import describe_machine_error
 from ablate.core.records.messages import (
@@ -72,6 +73,7 @@ def run(
             folder,
             kind=config.kind,
             device=str(context.device),
+            device_name=get_device_name(context.device),
             parts=compute_code_digests(config.settings),
         )
         return _run(folder, config, probes, evaluate, context, attempt)

@@ -248,6 +248,8 @@ def _summarize_metrics(result: TrainingResult) -> RunMetrics:
         "fallback_fraction": cost.fallbacks / cost.masks,
         "tokens_per_second": (cost.context_tokens + cost.target_tokens) / cost.seconds,
     }
+    metrics |= {"lidar": last.lidar} if last.lidar is not None else {}
+    metrics |= {"ema_gap": last.ema_gap} if last.ema_gap is not None else {}
     if history.first is not None and history.last is not None:
         metrics["online_score_init"] = history.first
         metrics["online_score"] = history.last

@@ -1,5 +1,7 @@
 """Effective rank, the criterion of collapse, and the position baseline."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from ablate.model.prediction import Prediction
 from ablate.model.prediction_query import PredictionQuery
 from ablate.model.targets import TargetValues
 from ablate.training.health import Health, PositionBaseline, effective_rank
+from ablate.training.lidar import compute_gap, compute_lidar
 
 NOISE = torch.randn(4000, 16, generator=generator(0, "noise"))
 
@@ -45,6 +48,38 @@ def test_equal_tokens_have_rank_zero():
 def test_losing_half_of_the_rank_is_a_collapse_even_if_the_deviation_grew():
     assert Health(4.9, 2.0).has_collapsed(start=Health(10.0, 0.5))
     assert not Health(5.1, 0.1).has_collapsed(start=Health(10.0, 0.5))
+
+
+def test_lidar_counts_the_directions_in_which_clips_differ():
+    owner = torch.arange(40).repeat_interleave(25)
+    noise = torch.randn(1000, 16, generator=generator(0, "within"))
+    centres = torch.randn(40, 16, generator=generator(0, "clips"))
+    assert compute_lidar(noise + 9 * centres[owner], owner, 40) > 12
+    few = centres.clone()
+    few[:, 3:] = 0  # clips differ along three axes only
+    assert 2 < compute_lidar(noise + 9 * few[owner], owner, 40) < 4
+    within = noise - torch.stack([noise[owner == clip].mean(dim=0) for clip in range(40)])[owner]
+    assert compute_lidar(within, owner, 40) == 0  # clips are alike
+    assert math.isnan(compute_lidar(noise / 0, owner, 40))
+
+
+def test_lidar_agrees_with_the_formula_of_its_paper():
+    owner = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2])
+    features = torch.randn(9, 4, generator=generator(0, "lidar")).double()
+    means = torch.stack([features[owner == clip].mean(dim=0) for clip in range(3)])
+    within = (features - means[owner]).T @ (features - means[owner]) / 9 + 1e-4 * torch.eye(4)
+    between = (means - means.mean(dim=0)).T @ (means - means.mean(dim=0)) / 3
+    values, vectors = torch.linalg.eigh(within)
+    root = vectors @ torch.diag(values**-0.5) @ vectors.T
+    shares = torch.linalg.eigvalsh(root @ between @ root).clamp(min=1e-300)
+    shares = shares / shares.sum()
+    expected = float((-shares * shares.log()).sum().exp())
+    assert compute_lidar(features, owner, 3) == pytest.approx(expected)
+
+
+def test_the_gap_between_encoders_is_a_share_of_the_length_of_features():
+    assert compute_gap(NOISE, NOISE) == 0
+    assert compute_gap(1.1 * NOISE, NOISE) == pytest.approx(0.1, rel=1e-4)
 
 
 def build_prediction(mask: Mask, values: Tensor, grid: Grid) -> Prediction:

@@ -121,6 +121,8 @@ class RunMetrics(Item):
     target_fraction: float
     fallback_fraction: float
     tokens_per_second: float
+    lidar: float | None = None
+    ema_gap: float | None = None  # None if the target encoder is no moving average
     online_score_init: float | None = None  # percent; these three only with an online probe
     online_score: float | None = None
     online_seconds: float | None = None
@@ -148,6 +150,7 @@ class RunRecord(_RunFile):
     kind: RunKind | None = None
     host: str | None = None
     device: str | None = None
+    device_name: str | None = None  # model of the GPU
     code: CodeVersion | None = None
     versions: dict[str, str] = field(default_factory=dict)  # Python and packages, by name
     parts: dict[str, str] = field(default_factory=dict)  # part outside ablate -> digest of its code
