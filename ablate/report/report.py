@@ -13,16 +13,20 @@ import rich.table
 import rich.text
 
 from ablate.core.io import write_atomically
+from ablate.core.records.findings import FINDINGS_FILE
 from ablate.core.records.plan import StudyPlan
 from ablate.design.factors import AND
 from ablate.report.figures import charts, contrasts, learning_curves
 from ablate.report.figures.metrics import Curve, read_curves
+from ablate.report.figures.scores import draw_scores
 from ablate.report.pages import sentences as page_sentences
 from ablate.report.pages import tables
-from ablate.report.pages.answer import write_answer
+from ablate.report.pages.answer import write_answer, write_lead
 from ablate.report.pages.baselines import build_baseline_table
 from ablate.report.pages.caveats import list_caveats
-from ablate.report.pages.findings import FINDINGS_FILE, build_findings
+from ablate.report.pages.cost import build_cost_table
+from ablate.report.pages.findings import build_findings
+from ablate.report.pages.glossary import define_verdicts
 from ablate.report.pages.health import build_health_table, build_mask_table
 from ablate.report.pages.methods import format_data_summary, write_protocol
 from ablate.report.pages.page import ReportPage, Section, build_gallery
@@ -104,7 +108,10 @@ def write_report(plan: StudyPlan, runs: Path, folder: Path) -> ReportSummary:
     verdicts = compute_verdicts(results)
     variants, by_probe = tables.build_variant_table(results), build_robustness_table(results)
     page = ReportPage(
+        study=plan.study,
         title=plan.title or plan.study,
+        description=plan.description,
+        lead=write_lead(results),
         answer=write_answer(verdicts, by_probe.rows),
         summary=_format_summary(results),
         first=Section(
@@ -112,6 +119,7 @@ def write_report(plan: StudyPlan, runs: Path, folder: Path) -> ReportSummary:
         ),
         notes=_select_notes(results),
         sentences=page_sentences.write_sentences(verdicts),
+        meanings=define_verdicts(verdicts, results.plan.report),
         caveats=list_caveats(results, verdicts, variants, by_probe),
         sections=_build_sections(results, verdicts, variants, by_probe, read_curves(results, runs)),
         gallery=build_gallery(plan, folder),
@@ -138,9 +146,9 @@ def _build_sections(
     curves: Sequence[Curve],
 ) -> list[Section]:
     """Builds the sections below the answer, the most important first."""
-    ranking, cost = compute_ranking(results), tables.build_cost_table(results)
+    ranking, cost = compute_ranking(results), build_cost_table(results)
     return [
-        Section(contrasts.draw_scores(results, variants), variants),
+        Section(draw_scores(results, variants), variants),
         Section(charts.draw_interactions(results, variants), None),
         Section(None, page_sentences.build_learning_table(verdicts)),
         Section(None, page_sentences.build_untrained_table(verdicts)),

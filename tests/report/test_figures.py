@@ -10,14 +10,13 @@ from ablate.report.figures.charts import _set_score_limits, _spread_equal_costs,
 from ablate.report.figures.contrasts import (
     _build_rows,
     _compute_limits,
-    _draw_reference,
     draw_forest,
-    draw_scores,
 )
 from ablate.report.figures.learning_curves import draw_learning_curves
 from ablate.report.figures.metrics import read_curves
+from ablate.report.figures.scores import _draw_reference, draw_scores
 from ablate.report.figures.style import COLOURS, LINE_STYLES, VERDICT_MARKERS, assign_line_styles
-from ablate.report.pages import tables
+from ablate.report.pages.cost import build_cost_table
 from ablate.report.pages.tables import build_variant_table
 from ablate.report.results import Results, TrialResult
 from ablate.report.run import RunResult
@@ -100,7 +99,7 @@ def test_the_corrected_interval_of_an_undecided_contrast_includes_zero(
     builder.factors = {"masker": [f"masker {i}" for i in range(10)]}
     builder.levels_score = lambda levels: 40.0 + 0.1 * int(levels["masker"][-1])
     builder.seeds, builder.margin = tuple(range(8)), 0.1
-    rows = [row for row in _build_rows(compute_verdicts(builder.results())) if not row.is_learning]
+    rows = [row for row in _build_rows(compute_verdicts(builder.results())) if not row.panel]
     rows = [row for row in rows if row.verdict.word == "undecided"]
     clear = [row for row in rows if row.verdict.estimate.low * row.verdict.estimate.high > 0]
     assert clear  # the usual interval does not show why
@@ -110,7 +109,7 @@ def test_the_corrected_interval_of_an_undecided_contrast_includes_zero(
 def test_the_axis_of_contrasts_is_limited_to_data_zero_and_margin(builder: StudyBuilder) -> None:
     builder.seeds = tuple(range(8))
     builder.levels_score = lambda levels: 40.0 - 9.0 * (levels["masker"] != "random")
-    rows = [row for row in _build_rows(compute_verdicts(builder.results())) if not row.is_learning]
+    rows = [row for row in _build_rows(compute_verdicts(builder.results())) if not row.panel]
     low, high = _compute_limits(rows, margin=2.0)
     assert low < -9.0
     assert 2.0 < high < 4.0
@@ -197,7 +196,7 @@ def test_a_pareto_front_needs_three_variants_and_different_costs(builder: StudyB
         study.factors = {"masker": ["random", "block", "curriculum"][:levels]}
         results = study.results()
         rows = [{"flops": 1e12 * factor**number} for number in range(levels)]
-        cost = replace(tables.build_cost_table(results), rows=tuple(rows))
+        cost = replace(build_cost_table(results), rows=tuple(rows))
         assert (draw_cost(results, build_variant_table(results), cost) is not None) is is_drawn
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.report.pages import sentences, tables
+from ablate.report.pages.cost import build_cost_table
 from ablate.report.pages.table import (
     MINUS,
     Column,
@@ -195,9 +196,27 @@ def test_the_cost_is_a_mean_over_the_runs_that_recorded_one(builder: StudyBuilde
         builder.fingerprint(0, masker="random", patchifier="squares"),
         cost={**asdict(COST), "steps": 700},
     )
-    row = tables.build_cost_table(read_results(plan, builder.runs)).rows[0]
+    row = build_cost_table(read_results(plan, builder.runs)).rows[0]
     assert row["steps"] == pytest.approx((700 + 1500 + 1500) / 3)
     assert row["encoder_parameters"] == 102_400
+
+
+def test_the_cost_names_devices_and_sums_their_hours_over_processes(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    for seed, facts in enumerate(
+        (
+            {"device": "cuda:0", "device_name": "NVIDIA H200", "ranks": 4},
+            {"device": "cuda:1", "device_name": "NVIDIA H200"},
+            {"device": "cpu"},
+        )
+    ):
+        cost = {"cost": {**asdict(COST), "seconds": 1800.0}}
+        builder.edit(
+            builder.fingerprint(seed, masker="random", patchifier="squares"), **facts, **cost
+        )
+    row = build_cost_table(read_results(plan, builder.runs)).rows[0]
+    assert row["device"] == "NVIDIA H200 and CPU"
+    assert row["device_hours"] == pytest.approx(0.5 * (4 + 1 + 1))
 
 
 def test_failures_are_listed_with_their_reasons(builder: StudyBuilder) -> None:

@@ -1,9 +1,13 @@
 """Defines `findings.json`: the results of a study, as written next to its report."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
+from ablate.core.io import DamagedFileError, find_json
 from ablate.core.records.record import Record
+
+FINDINGS_FILE = "findings.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,3 +125,12 @@ class Findings(Record):
     caveats: list[str]
     mask_warnings: list[str]
     margin: float | None = None  # points within which two levels are called equivalent
+
+
+def count_scored_trials(path: Path) -> int:
+    """Returns the number of scored trials in findings of any format; 0 if there are none."""
+    try:
+        number = (find_json(path) or {}).get("num_scored", 0)
+    except DamagedFileError:  # a report without it is written again
+        return 0
+    return number if isinstance(number, int) else 0

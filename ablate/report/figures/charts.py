@@ -13,12 +13,12 @@ from ablate.report.figures.style import (
     GREY,
     INK,
     LINE_STYLES,
+    Layout,
     Picture,
     add_legend_below,
     assign_line_styles,
     remove_frame,
     save_picture,
-    use_style,
     wrap_label,
 )
 from ablate.report.pages.table import Row, Table, format_amount, format_p
@@ -42,10 +42,12 @@ def draw_interactions(results: Results, variants: Table) -> Picture | None:
     levels = list(dict.fromkeys(row[factors[0]] for row in rows)) if factors else []
     if len(combinations) < 2 or len(levels) < 2:
         return None
-    with use_style():
-        names = [wrap_label(level, 28) for level in levels]
-        letters = max(len(line) for name in names for line in name.split("\n"))
-        size = (max(3.0, 1.5 * len(combinations)) + 0.9 + 0.085 * letters, 3.6)
+    names = [wrap_label(level, 28) for level in levels]
+    letters = max(len(line) for name in names for line in name.split("\n"))
+    width = max(3.0, 1.5 * len(combinations)) + 0.9 + 0.085 * letters
+
+    def draw(layout: Layout) -> Figure:
+        size = (min(width, layout.width) if layout.is_narrow else width, 3.6)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         for number, level in enumerate(levels):
@@ -57,22 +59,29 @@ def draw_interactions(results: Results, variants: Table) -> Picture | None:
             ]
             _draw_level(axes, xs, level_rows, number, names[number])
         _set_score_limits(axes, rows)
+        width_per_label = 40 // len(combinations) if layout.is_narrow else 18
         axes.set_xticks(
-            range(len(combinations)), [wrap_label(", ".join(labels), 18) for labels in combinations]
+            range(len(combinations)),
+            [wrap_label(", ".join(labels), max(width_per_label, 6)) for labels in combinations],
         )
         axes.set_ylabel("score, percent")
         axes.set_xlim(-0.4, len(combinations) - 0.6)
         remove_frame(axes, grid="y")
         figure.legend(
-            loc="outside right upper", frameon=False, fontsize=9, title=results.factors[0]
+            loc="outside lower left" if layout.is_narrow else "outside right upper",
+            frameon=False,
+            fontsize=9,
+            title=results.factors[0],
         )
-        return save_picture(
-            figure,
-            name="interactions",
-            title="Levels by combination",
-            caption="Mean score over seeds with its Student-t interval, uncorrected. Lines that "
-            "are not parallel indicate an interaction; the table shows whether it is significant.",
-        )
+        return figure
+
+    return save_picture(
+        draw,
+        name="interactions",
+        title="Levels by combination",
+        caption="Mean score over seeds with its Student-t interval, uncorrected. Lines that "
+        "are not parallel indicate an interaction; the table shows whether it is significant.",
+    )
 
 
 def _draw_level(
@@ -113,8 +122,9 @@ def draw_cost(results: Results, variants: Table, cost: Table) -> Picture | None:
     front = _find_pareto_front(points)
     xs = _spread_equal_costs([*costs.values()])
     styles = assign_line_styles(results)
-    with use_style():
-        figure = Figure(figsize=(7, 3.4), layout="constrained")
+
+    def draw(layout: Layout) -> Figure:
+        figure = Figure(figsize=(min(7.0, layout.width), 3.4), layout="constrained")
         axes = figure.subplots()
         markers = {}
         for levels, point, x, row in zip(costs, points, xs, scored, strict=True):
@@ -126,21 +136,24 @@ def draw_cost(results: Results, variants: Table, cost: Table) -> Picture | None:
             }
             markers[format_variant(levels)] = _draw_point(axes, x, row, marker_style)
         axes.set_xlabel(f"{COST_MEASURES[measure]} of a run")
+        axes.locator_params(axis="x", nbins=5)
         axes.xaxis.set_major_formatter(lambda value, _: format_amount(value))
         axes.set_ylabel("score, percent")
         axes.margins(0.08)
         _set_score_limits(axes, scored)
         remove_frame(axes, grid="y")
-        add_legend_below(figure, markers)
-        return save_picture(
-            figure,
-            name="cost",
-            title="Score against cost",
-            caption="Means over seeds with their Student-t intervals, uncorrected. Filled: the "
-            "Pareto front, variants for which no other has a higher score at the same or a lower "
-            "cost. It is computed from means: neighbours on it may differ by noise only. Variants "
-            "of equal cost are drawn side by side.",
-        )
+        add_legend_below(figure, markers, layout)
+        return figure
+
+    return save_picture(
+        draw,
+        name="cost",
+        title="Score against cost",
+        caption="Means over seeds with their Student-t intervals, uncorrected. Filled: the "
+        "Pareto front, variants for which no other has a higher score at the same or a lower "
+        "cost. It is computed from means: neighbours on it may differ by noise only. Variants "
+        "of equal cost are drawn side by side.",
+    )
 
 
 def _draw_point(axes: Axes, x: float, row: Row, marker_style: Mapping[str, Any]) -> Line2D:
@@ -186,46 +199,47 @@ def draw_critical_difference(ranking: Ranking | None) -> Picture | None:
     """
     if ranking is None or ranking.critical_difference is None:
         return None
+    return save_picture(
+        lambda layout: _draw_ranks(ranking, layout),
+        name="ranks",
+        title="Mean ranks over tasks",
+        caption=f"1 is best. Friedman p {format_p(ranking.p)} over {ranking.num_tasks} tasks. "
+        "Bars join variants whose mean ranks differ by less than the critical difference of "
+        "Nemenyi's test.",
+    )
+
+
+def _draw_ranks(ranking: Ranking, layout: Layout) -> Figure:
+    """Draws the ranks on a line, with the names below it, on both sides if there is room."""
     order = sorted(ranking.mean_ranks.items(), key=lambda item: item[1])
-    half = (len(order) + 1) // 2
+    num_left = 0 if layout.is_narrow else (len(order) + 1) // 2
+    lines = max(num_left, len(order) - num_left)
     groups = ranking.find_groups()
-    with use_style():
-        figure = Figure(figsize=(9, 0.8 + 0.27 * half + 0.13 * len(groups)))
-        axes = figure.add_axes((0.25, 0.0, 0.5, 1.0))  # labels extend beyond the axes
-        axes.set_xlim(0.5, len(order) + 0.5)
-        axes.set_ylim(-(half + 0.45 * len(groups) + 0.4), 1.6)
-        axes.plot([1, 1 + ranking.critical_difference], [1, 1], color=INK, linewidth=2)
-        axes.text(
-            1,
-            1.12,
-            f"critical difference {ranking.critical_difference:.2f}",
-            va="bottom",
-            fontsize=9,
-        )
-        for number, (first, last) in enumerate(groups):
-            y = -0.45 - 0.45 * number
-            axes.plot([first - 0.03, last + 0.03], [y, y], color=COLOURS[0], linewidth=3.5)
-        for number, (name, rank) in enumerate(order):
-            left = number < half
-            y = -0.45 * len(groups) - 0.9 - (number if left else len(order) - 1 - number)
-            edge = 0.45 if left else len(order) + 0.55
-            axes.plot([rank, rank, edge], [0, y, y], color=GREY, linewidth=0.9)
-            side = "right" if left else "left"
-            text = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
-            axes.text(edge, y, f" {text} ", ha=side, va="center", fontsize=9)
-        axes.xaxis.tick_top()
-        axes.set_xticks(range(1, len(order) + 1))
-        axes.spines[["left", "right", "bottom"]].set_visible(False)
-        axes.spines["top"].set_position(("data", 0))
-        axes.set_yticks([])
-        return save_picture(
-            figure,
-            name="ranks",
-            title="Mean ranks over tasks",
-            caption=f"1 is best. Friedman p {format_p(ranking.p)} over {ranking.num_tasks} tasks. "
-            "Bars join variants whose mean ranks differ by less than the critical difference of "
-            "Nemenyi's test.",
-        )
+    difference = ranking.critical_difference or 0.0
+    figure = Figure(figsize=(layout.width, 0.8 + 0.27 * lines + 0.13 * len(groups)))
+    place = (0.02, 0.0, 0.45, 1.0) if layout.is_narrow else (0.25, 0.0, 0.5, 1.0)
+    axes = figure.add_axes(place)  # labels extend beyond the axes
+    axes.set_xlim(0.5, len(order) + 0.5)
+    axes.set_ylim(-(lines + 0.45 * len(groups) + 0.4), 1.6)
+    axes.plot([1, 1 + difference], [1, 1], color=INK, linewidth=2)
+    axes.text(1, 1.12, f"critical difference {difference:.2f}", va="bottom", fontsize=9)
+    for number, (first, last) in enumerate(groups):
+        y = -0.45 - 0.45 * number
+        axes.plot([first - 0.03, last + 0.03], [y, y], color=COLOURS[0], linewidth=3.5)
+    for number, (name, rank) in enumerate(order):
+        left = number < num_left
+        y = -0.45 * len(groups) - 0.9 - (number if left else len(order) - 1 - number)
+        edge = 0.45 if left else len(order) + 0.55
+        axes.plot([rank, rank, edge], [0, y, y], color=GREY, linewidth=0.9)
+        side = "right" if left else "left"
+        text = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
+        axes.text(edge, y, f" {text} ", ha=side, va="center", fontsize=9)
+    axes.xaxis.tick_top()
+    axes.set_xticks(range(1, len(order) + 1))
+    axes.spines[["left", "right", "bottom"]].set_visible(False)
+    axes.spines["top"].set_position(("data", 0))
+    axes.set_yticks([])
+    return figure
 
 
 def _set_score_limits(axes: Axes, rows: Sequence[Row]) -> None:

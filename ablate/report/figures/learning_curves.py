@@ -8,12 +8,12 @@ from matplotlib.lines import Line2D
 
 from ablate.report.figures.metrics import QUANTITIES, Curve, group_identical_curves
 from ablate.report.figures.style import (
+    Layout,
     Picture,
     add_legend_below,
     assign_line_styles,
     remove_frame,
     save_picture,
-    use_style,
 )
 from ablate.report.results import Results, format_variant
 
@@ -33,41 +33,44 @@ def draw_learning_curves(results: Results, curves: Sequence[Curve]) -> Picture |
     shared = group_identical_curves(curves)
     every_seed = len(shared) <= MAX_LINES_WITH_SEEDS
     styles = assign_line_styles(results)
-    with use_style():
-        figure = Figure(figsize=(3.4 * len(quantities) + 0.4, 3.0), layout="constrained")
-        panels = figure.subplots(1, len(quantities), squeeze=False)[0]
+
+    def draw(layout: Layout) -> Figure:
+        number = len(quantities)
+        size = (layout.width, 2.4 * number + 0.4) if layout.is_narrow else (3.4 * number + 0.4, 3.0)
+        figure = Figure(figsize=size, layout="constrained")
+        shape = (number, 1) if layout.is_narrow else (1, number)
+        panels = figure.subplots(*shape, squeeze=False).flat
         for axes, quantity in zip(panels, quantities, strict=True):
             for curve in curves:
                 if curve.quantity == quantity and curve.levels in shared:
                     scale = (curve.hours_per_step or 1.0) if in_hours else 1.0
-                    draw = _draw_seeds if every_seed else _draw_range
-                    draw(axes, curve, scale, styles[curve.levels][0])
+                    draw_spread = _draw_seeds if every_seed else _draw_range
+                    draw_spread(axes, curve, scale, styles[curve.levels][0])
                     _draw_mean(axes, curve, scale, *styles[curve.levels])
             axes.set_title(QUANTITIES[quantity], fontsize=10, loc="left")
             axes.set_xlabel("hours of audio" if in_hours else "step")
+            axes.locator_params(axis="x", nbins=4)
             remove_frame(axes, grid="y")
         lines = {}
         for levels, identical in shared.items():
             colour, line = styles[levels]
             name = " / ".join(map(format_variant, identical))
             lines[name] = Line2D([], [], color=colour, linestyle=line, linewidth=1.8)
-        add_legend_below(figure, lines)
-        return save_picture(
-            figure,
-            name="learning",
-            title="Learning curves",
-            caption="Thick: mean over seeds, up to the last step that all have reached; "
-            + (
-                "thin: each seed. "
-                if every_seed
-                else "shaded: from the lowest seed to the highest. "
-            )
-            + "Position loss: the loss of a predictor that uses positions only. "
-            * ("position_loss" in quantities)
-            + "Variants named together share their runs. "
-            * any(len(identical) > 1 for identical in shared.values())
-            + "Losses do not rank variants: they rise in healthy runs and fall in collapse.",
-        )
+        add_legend_below(figure, lines, layout)
+        return figure
+
+    return save_picture(
+        draw,
+        name="learning",
+        title="Learning curves",
+        caption="Thick: mean over seeds, up to the last step that all have reached; "
+        + ("thin: each seed. " if every_seed else "shaded: from the lowest seed to the highest. ")
+        + "Position loss: the loss of a predictor that uses positions only. "
+        * ("position_loss" in quantities)
+        + "Variants named together share their runs. "
+        * any(len(identical) > 1 for identical in shared.values())
+        + "Losses do not rank variants: they rise in healthy runs and fall in collapse.",
+    )
 
 
 def _draw_seeds(axes: Axes, curve: Curve, scale: float, colour: str) -> None:

@@ -8,7 +8,7 @@ no shared state.
 import io
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,8 +30,11 @@ VERDICT_MARKERS = {  # first word of a verdict -> colour, matplotlib marker
     "undecided": (GREY, "o"),
     "differs": (COLOURS[3], "D"),
 }
+MAX_LEGEND_CHARACTERS = 11.0  # per inch of a figure's width, in a legend of size 9
 LineStyle = Literal["-", "--", ":", "-."]
 LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
+NARROW_CHARACTERS = 52  # in a line of a narrow figure, at size 10
+TIGHT: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +45,21 @@ class Picture:
     title: str
     caption: str
     svg: str  # used by the HTML page
+    narrow_svg: str  # the same for a narrow screen
     png: bytes  # used by the Markdown page
     pdf: bytes  # for papers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The width that a figure is drawn for; on a narrow screen labels stand above their rows."""
+
+    width: float  # inches, upper limit
+    is_narrow: bool
+
+
+WIDE = Layout(width=9.0, is_narrow=False)
+NARROW = Layout(width=4.3, is_narrow=True)
 
 
 def assign_line_styles(results: Results) -> dict[tuple[str, ...], tuple[str, LineStyle]]:
@@ -71,6 +87,11 @@ def assign_line_styles(results: Results) -> dict[tuple[str, ...], tuple[str, Lin
 def wrap_label(label: str, width: int) -> str:
     """Breaks a long label into lines of at most `width` characters."""
     return "\n".join(textwrap.wrap(label, width)) or label
+
+
+def shorten(text: str, num_letters: int) -> str:
+    """Cuts a text that is longer than `num_letters`, and marks the cut."""
+    return text if len(text) <= num_letters else f"{text[: num_letters - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def use_style() -> AbstractContextManager[None]:
@@ -105,11 +126,12 @@ def remove_frame(axes: Axes, *, grid: Literal["x", "y"]) -> None:
     axes.tick_params(length=0)
 
 
-def add_legend_below(figure: Figure, lines: Mapping[str, Line2D]) -> None:
+def add_legend_below(figure: Figure, lines: Mapping[str, Line2D], layout: Layout = WIDE) -> None:
     """Adds a legend below a figure and enlarges the figure accordingly."""
-    names = [wrap_label(name, 90) for name in lines]
+    fitting = int(MAX_LEGEND_CHARACTERS * layout.width)
+    names = [wrap_label(name, fitting - 9) for name in lines]
     longest = max(len(line) for name in names for line in name.split("\n"))
-    columns = max(1, min(4, 100 // (8 + longest)))
+    columns = max(1, min(4, fitting // (8 + longest)))
     rows = math.ceil(len(names) / columns) + sum(name.count("\n") for name in names)
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + 0.19 * rows)
@@ -118,23 +140,33 @@ def add_legend_below(figure: Figure, lines: Mapping[str, Line2D]) -> None:
     )
 
 
-def save_picture(figure: Figure, *, name: str, title: str, caption: str) -> Picture:
-    """Saves a figure as SVG, PNG (160 dpi) and PDF.
+def save_picture(
+    draw: Callable[[Layout], Figure], *, name: str, title: str, caption: str
+) -> Picture:
+    """Draws a figure in both layouts, and saves it as SVG; the wide one as PNG and PDF, too.
 
-    Dates and versions are left out, so the same figure gives the same bytes.
+    PNG has 160 dpi. Dates and versions are left out, so the same figure gives the same bytes.
     """
-    svg, png, pdf = io.StringIO(), io.BytesIO(), io.BytesIO()
-    no_metadata = {"Creator": None, "Date": None, "Format": None, "Type": None}
-    tight: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08}
-    figure.savefig(svg, format="svg", metadata=no_metadata, **tight)
-    figure.savefig(png, format="png", dpi=160, metadata={"Software": None}, **tight)
-    undated = {"Creator": None, "Producer": None, "CreationDate": None}
-    figure.savefig(pdf, format="pdf", metadata=undated, **tight)
+    png, pdf = io.BytesIO(), io.BytesIO()
+    with use_style():
+        figure = draw(WIDE)
+        svg, narrow_svg = _save_svg(figure), _save_svg(draw(NARROW))
+        figure.savefig(png, format="png", dpi=160, metadata={"Software": None}, **TIGHT)
+        undated = {"Creator": None, "Producer": None, "CreationDate": None}
+        figure.savefig(pdf, format="pdf", metadata=undated, **TIGHT)
     return Picture(
         name=name,
         title=title,
         caption=caption,
-        svg=svg.getvalue(),
+        svg=svg,
+        narrow_svg=narrow_svg,
         png=png.getvalue(),
         pdf=pdf.getvalue(),
     )
+
+
+def _save_svg(figure: Figure) -> str:
+    svg = io.StringIO()
+    no_metadata = {"Creator": None, "Date": None, "Format": None, "Type": None}
+    figure.savefig(svg, format="svg", metadata=no_metadata, **TIGHT)
+    return svg.getvalue()

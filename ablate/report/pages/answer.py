@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from ablate.report.pages.sentences import format_contrast, format_scope
+from ablate.report.pages.sentences import format_scope
 from ablate.report.pages.table import Row, format_number
+from ablate.report.results import Results
 from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.robustness import get_differences
 
@@ -22,6 +23,21 @@ ORDER = (
     "equivalent",
     "undecided",
 )
+
+
+def write_lead(results: Results) -> str:
+    """Writes what the study did, for a reader who does not know the field."""
+    variants, seeds = len(results.variants()), len({trial.seed for trial in results.trials})
+    probes = _join_names(list(dict.fromkeys(trial.probe_key[0] for trial in results.trials)))
+    tasks = list(dict.fromkeys(name for data in results.plan.data for name in data.tasks))
+    recognised = _join_names(tasks) or "the task"
+    each = "" if seeds == 1 else f", each from {seeds} random starts (seeds)"
+    return (
+        f"{variants} encoder{'s were' if variants > 1 else ' was'} trained without labels, as "
+        f"variant{'s' * (variants > 1)} of one recipe{each}. A simple classifier ({probes}) then "
+        f"learned {recognised} from what {'each' if variants > 1 else 'it'} makes of a sound: "
+        "0 to 100 points, higher is better."
+    )
 
 
 def write_answer(verdicts: Sequence[Verdict], robustness: Sequence[Row] = ()) -> list[str]:
@@ -140,16 +156,13 @@ def _write_scores(factor: str, rows: Sequence[Row]) -> list[str]:
         (name, (own, _, _)), *_ = by_probe = [*get_differences(row).items()]
         means = [mean for _, (mean, _, _) in by_probe if mean is not None]
         if own is not None:
-            difference, low, high = (
-                format_number(value, signed=True) for value in (own, min(means), max(means))
-            )
-            ends = f"{low} to {high}" if low != high else low
-            differences.append(
-                f"{format_contrast(row)} is {difference} by {name}, and {ends} over all probes and "
-                "poolings"
-            )
+            low, high = (format_number(value, signed=True) for value in (min(means), max(means)))
+            size, side = format_number(abs(own)), "lower" if own < 0 else "higher"
+            others = f"; by all probes and poolings, {low} to {high}" * (low != high)
+            compared = f"{row['level']} scores {size} points {side} than {row['against']}"
+            differences.append(f"{compared} (by {name}{others})")
     return (
-        [f"{factor}, by the trained encoders' scores: {'; '.join(differences)}."]
+        [f"{factor}, without regard to untrained encoders: {'; '.join(differences)}."]
         if differences
         else []
     )

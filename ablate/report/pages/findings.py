@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import fmean
 
 from ablate.core.records.findings import (
+    FINDINGS_FILE,
     DataFinding,
     DifferenceFinding,
     Findings,
@@ -21,8 +22,6 @@ from ablate.report.pages.tables import format_score_name
 from ablate.report.results import Results, format_variant
 from ablate.report.stats.decision_rules import read_decision_rules
 from ablate.report.stats.robustness import get_differences
-
-FINDINGS_FILE = "findings.json"
 
 
 def build_findings(results: Results, page: ReportPage) -> Findings:

@@ -17,7 +17,10 @@ from ablate.report.pages.table import (
 from ablate.report.pages.tables import build_factor_columns, build_variant_cells, compute_mean
 from ablate.report.results import Results, TrialResult
 
-METRICS = ("loss", "position_loss", "effective_rank", "effective_rank_init", "feature_std")
+METRICS = (
+    *("loss", "position_loss", "effective_rank", "effective_rank_init", "feature_std"),
+    *("lidar", "ema_gap"),
+)
 
 
 def build_health_table(results: Results) -> Table:
@@ -36,8 +39,11 @@ def build_health_table(results: Results) -> Table:
         title="Health",
         caption="Last recorded values, means over seeds. Share of position-only loss: at 100 % the "
         "predictor is no better than predicting the mean of each position. Effective rank, and "
-        "its share of the initial value: below 50 %, features may have collapsed. Losses do not "
-        "rank variants.",
+        "its share of the initial value: below 50 %, features may have collapsed. LiDAR: the "
+        "directions that tell clips apart, beside the variation within a clip (Thilak et al., "
+        "2024; here with the patches of a clip as its views). EMA gap: the mean distance of the "
+        "context encoder's features from those of its moving average, as a share of their length. "
+        "Losses do not rank variants.",
         columns=(
             *build_factor_columns(results),
             Column(head="loss", format=number_cell("loss", 3)),
@@ -45,6 +51,8 @@ def build_health_table(results: Results) -> Table:
             Column(head="effective rank", format=number_cell("effective_rank", 1)),
             Column(head="rank kept", format=_ratio_cell("effective_rank", "effective_rank_init")),
             Column(head="feature deviation", format=number_cell("feature_std", 2)),
+            Column(head="LiDAR", format=number_cell("lidar", 1)),
+            Column(head="EMA gap", format=share_cell("ema_gap")),
             Column(head="collapsed", format=lambda row: str(row["collapsed"])),
             Column(head="failed", format=lambda row: str(row["failed"])),
         ),

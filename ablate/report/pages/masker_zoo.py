@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.io import write_atomically
-from ablate.report.pages.page import encode_png, render_template
+from ablate.report.pages.html import encode_png, render_template
 from ablate.report.pages.table import (
     DASH,
     Column,

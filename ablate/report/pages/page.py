@@ -1,19 +1,15 @@
 """Writes the report as one self-contained HTML page, and as Markdown."""
 
-import base64
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
-
-import jinja2
-from markupsafe import Markup, escape
 
 from ablate.core.records.plan import StudyPlan
 from ablate.report.figures.style import Picture
+from ablate.report.pages.glossary import GLOSSARY
+from ablate.report.pages.html import encode_png, render_template
 from ablate.report.pages.sentences import Sentence
 from ablate.report.pages.table import Table, escape_cell, format_share
 
@@ -80,12 +76,16 @@ class Section:
 class ReportPage:
     """The content of the page in reading order; the answer to the question comes first."""
 
+    study: str
     title: str
+    description: str  # by the author of the study
+    lead: str  # what the study did, in plain words
     answer: Sequence[str]  # one sentence per factor
     summary: str
     first: Section
     notes: Mapping[str, str]  # level -> its meaning
     sentences: Sequence[Sentence]
+    meanings: Mapping[str, str]  # word of a verdict -> its meaning
     caveats: Sequence[str]
     sections: Sequence[Section]
     gallery: Gallery | None
@@ -106,9 +106,8 @@ class ReportPage:
 
     def to_html(self) -> str:
         """Formats the page as one self-contained HTML file."""
-        return render_template(
-            "page.html.j2", {"page": self, "legend": GALLERY_LEGEND}, {"inline": _inline_svg}
-        )
+        names = {"page": self, "legend": GALLERY_LEGEND, "glossary": GLOSSARY}
+        return render_template("page.html.j2", names)
 
     def to_markdown(self, folder: Path) -> str:
         """Formats the report as Markdown, for example to show it on GitHub.
@@ -116,13 +115,16 @@ class ReportPage:
         `folder` is the folder of the report. Figures are linked in its `figures/`, mask pictures
         at their own paths.
         """
-        pieces = [f"# {self.title}", *(f"**{line}**" for line in self.answer), self.summary]
+        pieces = [f"# {self.title}", *([self.description] if self.description else [])]
+        pieces += [self.lead, *(f"**{line}**" for line in self.answer)]
+        pieces.append(self.summary)
         pieces += _format_section(self.first)
         pieces += [format_notes(self.notes)] if self.notes else []
         pieces += [
             "## Verdicts",
             "\n".join(f"- **{s.word}** {s.claim} ({s.numbers})." for s in self.sentences)
             or "There is nothing to compare.",
+            "\n".join(f"- *{word}*: {meaning}." for word, meaning in self.meanings.items()),
         ]
         if self.caveats:
             pieces += ["## Caveats", "\n".join(f"- {line}" for line in self.caveats)]
@@ -171,22 +173,6 @@ def format_notes(notes: Mapping[str, str]) -> str:
     return "\n".join(f"- `{level}`: {note}" for level, note in notes.items())
 
 
-def _inline_svg(picture: Picture) -> Markup:
-    """Returns the figure as SVG within an HTML page.
-
-    The XML header is removed, and identifiers get the name of the picture as a prefix, so they are
-    unique on the page.
-    """
-    svg = picture.svg[picture.svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r'\bid="', f'id="{picture.name}-', svg)
-    svg = re.sub(r'href="#', f'href="#{picture.name}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{picture.name}-", svg)
-    label = escape(picture.title)
-    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
-
-
 def _find_picture(folder: Path, path: Path) -> Path | None:
     """Returns the existing path of a picture; first next to the report, which may have moved."""
     return next((p for p in (folder / path, path) if p.is_file()), None)
@@ -220,33 +206,3 @@ def _format_gallery(gallery: Gallery, folder: Path) -> str:
         ]
         lines.append([escape_cell(masker), *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def render_template(
-    template: str, names: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]] | None = None
-) -> str:
-    """Renders a template of this folder with HTML escaping.
-
-    Args:
-        template: File name of the template.
-        names: Values for the template.
-        filters: Filters in addition to those of Jinja.
-
-    Raises:
-        jinja2.UndefinedError: If the template uses a name that is not in `names`.
-    """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(filters or {})
-    return environment.get_template(template).render(names)
-
-
-def encode_png(picture: Path) -> str:
-    """Encodes a PNG file as a `data:` URL."""
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()

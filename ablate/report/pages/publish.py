@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ablate.core.io import write_atomically
-from ablate.report.pages.findings import FINDINGS_FILE, read_findings
+from ablate.core.records.findings import FINDINGS_FILE
+from ablate.report.pages.findings import read_findings
 from ablate.report.pages.index import group_by_question, write_contrasts
 from ablate.report.pages.methods import FILES_PREFIX
 from ablate.report.pages.overview import write_overview

@@ -1,4 +1,4 @@
-"""Builds the tables of variants, probes, cost and failures."""
+"""Builds the tables of variants, probes and failures."""
 
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
@@ -9,7 +9,6 @@ from ablate.report.pages.table import (
     Column,
     Row,
     Table,
-    amount_cell,
     format_number,
     interval_cell,
     number_cell,
@@ -23,7 +22,6 @@ from ablate.report.stats.statistics import correct_by_holm, estimate_mean
 from ablate.runs.scores import get_statistics_pooling
 
 PROBE_KEYS = ("probe", "pooling", "task")  # identify a score
-COSTS = ("steps", "clips", "audio_hours", "context_tokens", "target_tokens", "flops", "seconds")
 
 
 def build_variant_table(results: Results) -> Table:
@@ -171,39 +169,6 @@ def _build_probe_row(name: Row, trials: Sequence[TrialResult], key: tuple[str, s
     gain = subtract(row["trained_test"], row["random_init_test"])
     over_mel = subtract(row["trained_test"], row["mel_statistics_test"])
     return {**row, "gain": gain, "over_mel_statistics": over_mel}
-
-
-def build_cost_table(results: Results) -> Table:
-    """Builds the table of the mean cost of a run by variant: `COSTS`, memory and parameters."""
-    rows = []
-    for levels, trials in results.variants().items():
-        sizes = [trial.plan.facts.parameters for trial in trials]
-        rows.append(
-            {
-                **build_variant_cells(results, levels),
-                **{name: compute_mean(t.cost.get(name) for t in trials) for name in COSTS},
-                "tokens_per_second": compute_mean(
-                    t.metrics.get("tokens_per_second") for t in trials
-                ),
-                "peak_memory_mb": compute_mean(t.cost.get("peak_memory_mb") for t in trials),
-                "encoder_parameters": compute_mean(size.encoder for size in sizes),
-                "predictor_parameters": compute_mean(size.predictor for size in sizes),
-            }
-        )
-    heads = {name: name.replace("_", " ") for name in COSTS} | {"flops": "FLOPs"}
-    heads |= {"tokens_per_second": "tokens/s", "peak_memory_mb": "peak MB"}
-    heads |= {"encoder_parameters": "encoder", "predictor_parameters": "predictor"}
-    return Table(
-        name="cost",
-        title="Cost of a run",
-        caption="Means over the runs of a variant. Encoder and predictor: numbers of parameters. "
-        "k, M, G, T: thousands, millions, billions, trillions.",
-        columns=(
-            *build_factor_columns(results),
-            *(Column(head=head, format=amount_cell(name)) for name, head in heads.items()),
-        ),
-        rows=tuple(rows),
-    )
 
 
 def build_failure_table(results: Results) -> Table:
