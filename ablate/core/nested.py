@@ -1,4 +1,4 @@
-"""Changes nested dicts at a path of keys.
+"""Changes nested dicts at a path of keys, and flattens them.
 
 The dicts along the path are copied; everything else is shared with the original.
 """
@@ -21,3 +21,12 @@ def remove_nested(settings: Mapping[str, Any], path: Sequence[str]) -> dict[str,
     if below:
         return {**settings, first: remove_nested(settings[first], below)}
     return {key: value for key, value in settings.items() if key != first}
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the values of nested dicts by dotted path: `{"budget.steps": 60}`."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        is_branch = isinstance(value, Mapping) and value
+        flat |= flatten(value, f"{prefix}{key}.") if is_branch else {f"{prefix}{key}": value}
+    return flat

@@ -68,9 +68,11 @@ def _link_runs(plan: StudyPlan, runs: Path, folder: Path) -> list[TensorBoardEnt
     for trial in results.trials:
         records = (runs / (trial.fingerprint or "") / "tb").absolute()
         if records.is_dir():
+            # files, not the folder: with the trial's score beside them they are one run
             link_folder = folder / _format_name(trial, results)
             link_folder.mkdir()
-            (link_folder / "run").symlink_to(records, target_is_directory=True)
+            for file in records.iterdir():
+                (link_folder / file.name).symlink_to(file)
     means = [each for curve in read_curves(results, runs) for each in _compute_means(curve, plan)]
     return [*means, *(_describe_trial(trial, results) for trial in results.trials)]
 
@@ -127,8 +129,9 @@ def _find_port(port: int) -> int:
 
 def _serve(folder: Path, name: str, port: int, console: Console) -> None:
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
-    # the fast loader does not follow links
-    options = ["--host", HOST, "--port", str(port), "--load_fast", "false"]
+    # the fast loader does not follow links; every file of a folder may still grow
+    loading = ["--load_fast", "false", "--reload_multifile", "true"]
+    options = ["--host", HOST, "--port", str(port), *loading]
     process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
     print_line(console, f"http://{HOST}:{port} shows {name}; Ctrl-C stops it")
     try:

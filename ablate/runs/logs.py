@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ablate.runs import store
 
@@ -60,6 +61,11 @@ def format_training_progress(folder: Path, steps: int) -> str:
     parts += [f"loss {loss:.4g}"] if loss is not None else []
     parts += [f"{tokens:.0f} tokens/s"] if tokens is not None else []
     return ", ".join(parts)
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Reads the metrics that a run has recorded, one dict per line, in the order of the steps."""
+    return [json.loads(line) for line in _read_complete_lines(folder / METRICS)]
 
 
 def _read_complete_lines(path: Path) -> list[str]:

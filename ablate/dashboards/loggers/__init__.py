@@ -1,0 +1,1 @@
+"""Copies what runs record to Weights & Biases, MLflow or trackio."""
