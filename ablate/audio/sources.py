@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ablate.audio.bad_audio import BadAudioError
 from ablate.audio.clips import ClipTable
+from ablate.audio.data_folder import find_data_path
 from ablate.audio.decoding import Channel, EncodedAudio
 from ablate.audio.folder_scan import describe_missing
 from ablate.audio.hashing import hash_file, hash_path, specify_digest
@@ -148,7 +149,7 @@ class Folder(AbstractSource):
 
     @property
     def _manifest(self) -> Path:
-        return Path(self.manifest).expanduser().resolve()
+        return find_data_path(self.manifest).resolve()
 
     @cached_property
     def _list_version(self) -> str:

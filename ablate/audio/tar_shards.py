@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from ablate.audio.clips import ClipTable
+from ablate.audio.data_folder import find_data_path
 from ablate.audio.decoding import Channel
 from ablate.audio.manifest_reader import (
     format_problems,
@@ -125,7 +126,7 @@ class TarShards(AbstractShards):
     @property
     def _patterns(self) -> list[str]:
         shards = [self.shards] if isinstance(self.shards, str) else self.shards
-        return [str(Path(shard).expanduser().absolute()) for shard in shards if shard]
+        return [str(find_data_path(shard)) for shard in shards if shard]
 
     @cached_property
     def _files(self) -> list[Path]:

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ablate.cli.options import (
+    Conditions,
     Json,
     RunName,
+    RunOrStudy,
     StudyOrPlan,
     fail,
     failing_on_value_error,
     find_plans,
+    find_report_folder,
     find_run_folder,
     get_study_name,
     load_plan,
@@ -127,7 +130,8 @@ def _progress(study: str, plan: "StudyPlan | None") -> Iterator[str]:
 
 
 def logs(
-    fingerprint: RunName,
+    name: RunOrStudy,
+    conditions: Conditions = None,
     lines: Annotated[
         int | None, typer.Option("-n", min=1, help="Print only the last N lines.")
     ] = None,
@@ -135,18 +139,27 @@ def logs(
         bool, typer.Option("-f", help="Follow the log until the run has ended.")
     ] = False,
     idle: Idle = 120.0,
+    as_json: Json = False,
 ) -> None:
     """Print the log of a run's last attempt."""
     from ablate.runs import logs as run_logs
+    from ablate.runs import store
 
-    folder = find_run_folder(fingerprint)
+    folder = find_run_folder(name, conditions)
+    if follow and as_json:
+        fail("-f follows the log as text; leave out --json")
     if follow:
         _follow(folder, lines, idle)
         return
     if run_logs.find_log(folder) is None:
         fail(f"{folder} has no log yet")
     text = run_logs.read_log(folder)
-    print_lines(text[-lines:] if lines else text)
+    printed = text[-lines:] if lines else text
+    if as_json:
+        state = store.read_status(folder).state
+        typer.echo(json.dumps({"run": folder.name, "state": state, "lines": printed}))
+        return
+    print_lines(printed)
 
 
 def _follow(folder: Path, lines: int | None, idle: float) -> None:
@@ -169,7 +182,14 @@ def _follow(folder: Path, lines: int | None, idle: float) -> None:
         typer.echo(idle_timeout.format_message(affected))
 
 
-def compare(first: StudyOrPlan, second: StudyOrPlan, as_json: Json = False) -> None:
+def compare(
+    first: StudyOrPlan,
+    second: StudyOrPlan,
+    as_json: Json = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write both reports side by side as an HTML page.")
+    ] = None,
+) -> None:
     """Show which variants changed by more than noise between two studies, or two saved plans."""
     from ablate.executors.progress import create_console
     from ablate.report import results
@@ -182,6 +202,12 @@ def compare(first: StudyOrPlan, second: StudyOrPlan, as_json: Json = False) -> N
             results.read_results(load_study_or_plan(name), runs) for name in (first, second)
         )
         table = study_diff.build_comparison_table(before, after)
+        if html is not None:
+            from ablate.report.pages.comparison import write_comparison_page
+            from ablate.report.pages.findings import read_findings
+
+            one, other = (read_findings(find_report_folder(name)) for name in (first, second))
+            write_comparison_page(html, one, other, table)
     except ValueError as error:
         fail(str(error))
     if as_json:
@@ -190,10 +216,13 @@ def compare(first: StudyOrPlan, second: StudyOrPlan, as_json: Json = False) -> N
     console = create_console()
     console.print(table.to_rich(console.width))
     typer.echo(table.caption)
+    if html is not None:
+        typer.echo(f"\n{html}")
 
 
-def why_different(first: RunName, second: RunName) -> None:
+def why_different(first: RunName, second: RunName, as_json: Json = False) -> None:
     """Show the settings that differ between two runs."""
+    from ablate.config.tree import find_differences
     from ablate.core.records.run import RunConfig
     from ablate.runs import status as run_status
     from ablate.runs import store
@@ -201,36 +230,45 @@ def why_different(first: RunName, second: RunName) -> None:
     folders = find_run_folder(first), find_run_folder(second)
     with failing_on_value_error():
         before, after = (RunConfig.read(folder / store.CONFIG_FILE) for folder in folders)
-    changes = run_status.format_changes(
-        {"kind": before.kind, **before.settings}, {"kind": after.kind, **after.settings}
-    )
+    one, other = ({"kind": config.kind, **config.settings} for config in (before, after))
+    if as_json:
+        names = [folder.name for folder in folders]
+        typer.echo(json.dumps({"runs": names, "differences": find_differences(one, other)}))
+        return
+    changes = run_status.format_changes(one, other)
     typer.echo(f"{folders[0].name} -> {folders[1].name}: {len(changes)} settings differ")
     print_lines(f"  {line}" for line in changes)
 
 
 def show(
-    run: Annotated[
-        str | None, typer.Argument(help="Fingerprint of a run, or its first characters.")
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Fingerprint of a run, or its first characters; or a study, with conditions.",
+            metavar="RUN",
+        ),
     ] = None,
+    conditions: Conditions = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schema of study files, for editors.")
     ] = False,
     package: Annotated[
         list[str] | None, typer.Option(help="With --schema: include the parts of this package.")
     ] = None,
+    as_json: Json = True,
 ) -> None:
     """Show the settings and the record of a run; with --schema, the schema of study files."""
     if schema:
         from ablate.cli import json_schema
 
         raise typer.Exit(json_schema.show_schema(["maskers", *(package or [])]))
-    if run is None:
+    if name is None:
         fail("name a run, or pass --schema")
     from ablate.core.records.run import RunConfig, RunRecord
     from ablate.runs import store
     from ablate.runs.record import RECORD_FILE
 
-    folder = find_run_folder(run)
+    folder = find_run_folder(name, conditions)
     with failing_on_value_error():
         config = RunConfig.read(folder / store.CONFIG_FILE)
         record = RunRecord.find(folder / RECORD_FILE)

@@ -1,5 +1,8 @@
 """The command line `ablate`. Each command imports what it needs, so that `--help` stays fast."""
 
+import logging
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -9,6 +12,9 @@ from ablate.cli import cleanup, services, tools
 from ablate.cli import inspect as cli_inspect
 from ablate.cli import manifest as cli_manifest
 from ablate.cli import run as cli_run
+from ablate.cli.examples import format_examples
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,8 +42,10 @@ for command in (
     tools.zoo,
     services.dashboard,
     services.tensorboard,
+    services.sync,
 ):
-    app.command(command.__name__.replace("_", "-"))(command)
+    name = command.__name__.replace("_", "-")
+    app.command(name, epilog=format_examples(name))(command)
 app.add_typer(tools.bench, name="bench")
 
 
@@ -59,9 +67,19 @@ def _ablate(
     """Run ablation studies of the masks and patches of audio JEPAs."""
 
 
+def _set_log_level(level: str) -> None:
+    """Shows log messages from a level on; by default warnings."""
+    if level and level.lower() not in LOG_LEVELS:
+        typer.echo(f"ABLATE_LOG is `{level}`; use one of {', '.join(LOG_LEVELS)}", err=True)
+        sys.exit(2)
+    if level:
+        logging.basicConfig(level=level.upper(), format="%(asctime)s %(name)s: %(message)s")
+
+
 def main() -> None:
     """Runs the command line `ablate`."""
     from ablate.executors.progress import replace_unencodable
 
     replace_unencodable()
+    _set_log_level(os.environ.get("ABLATE_LOG", ""))
     app(prog_name="ablate")

@@ -1,6 +1,6 @@
 """Arguments and options that commands share, and helpers that find studies and runs on disk."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -33,8 +33,26 @@ StudyOrPlan = Annotated[
 RunName = Annotated[
     str, typer.Argument(help="Fingerprint of a run, or its first characters.", metavar="RUN")
 ]
+RunOrStudy = Annotated[
+    str,
+    typer.Argument(
+        help="Fingerprint of a run, or its first characters; or a study, with conditions.",
+        metavar="RUN",
+    ),
+]
+Conditions = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Which run of a study, such as masker=block seed=0.", metavar="FACTOR=LEVEL"
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace a report that has more finished trials, too.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+MAX_RUNS = 20  # listed if several fit
 
 
 def fail(message: str) -> NoReturn:
@@ -75,7 +93,8 @@ def load_plan(study: str) -> "StudyPlan":
     plans, name = find_plans(), get_study_name(study)
     if name not in plans:
         reports = store.get_folders().reports
-        fail(f"no plan of a study `{name}` in {reports}{did_you_mean(name, plans)}")
+        hint = did_you_mean(name, plans) or "; no study has been run here: ablate run FILE"
+        fail(f"no plan of a study `{name}` in {reports}{hint}")
     with failing_on_value_error():
         return StudyPlan.read(plans[name])
 
@@ -105,6 +124,15 @@ def load_study_or_plan(study: str) -> "StudyPlan":
     return plan
 
 
+def find_report_folder(study: str) -> Path:
+    """Returns the folder of a study's report, by its name, its file or its plan."""
+    from ablate.runs import store
+
+    if study.endswith(".json"):
+        return Path(study).parent
+    return store.get_folders().reports / get_study_name(study)
+
+
 def get_study_name(study: str) -> str:
     """Returns the name of a study that is given by its name or by its file."""
     if not is_study_file(study):
@@ -124,9 +152,38 @@ def is_study_file(study: str) -> bool:
     return study.endswith((".yaml", ".yml"))
 
 
-def find_run_folder(fingerprint: str) -> Path:
-    """Finds the run folder whose name starts with `fingerprint`; fails unless there is one."""
+def find_run_folder(name: str, conditions: Sequence[str] | None = None) -> Path:
+    """Finds one run folder; fails unless there is exactly one.
+
+    Args:
+        name: The start of the run's fingerprint; with `conditions`, the study of the run.
+        conditions: Levels and seed of the run, as `masker=block`.
+    """
     from ablate.runs import store
 
+    runs = store.get_folders().runs
+    if conditions or get_study_name(name) in find_plans():
+        return runs / _find_fingerprint(load_plan(name), conditions or [])
     with failing_on_value_error():
-        return store.find_run(store.get_folders().runs, fingerprint)
+        return store.find_run(runs, name)
+
+
+def _find_fingerprint(plan: "StudyPlan", conditions: Sequence[str]) -> str:
+    """Finds the one trial of a plan that fits the conditions; fails unless there is one."""
+    from ablate.design.selection import parse_selection
+
+    with failing_on_value_error():
+        selection = parse_selection(conditions, plan.factors, {trial.seed for trial in plan.trials})
+    fitting = {
+        trial.fingerprint: " ".join(
+            f"{name}={value}" for name, value in {**trial.levels, "seed": trial.seed}.items()
+        )
+        for trial in plan.trials
+        if selection.fits(trial.levels, trial.seed)
+    }
+    if len(fitting) != 1:
+        listed = [f"  {text}" for text in fitting.values()]
+        more = [f"  and {len(fitting) - MAX_RUNS} more"] if len(fitting) > MAX_RUNS else []
+        problem = f"{len(fitting)} runs of {plan.study} fit; give conditions that only one fits:"
+        fail("\n".join([problem, *listed[:MAX_RUNS], *more]))
+    return next(iter(fitting))

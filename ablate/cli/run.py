@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ablate.cli.options import (
+    Force,
     Json,
     Overrides,
     Ranks,
@@ -45,22 +46,42 @@ def run(
     sweep_only: Annotated[
         bool, typer.Option("--sweep-only", help="Only evaluate points of the study's sweep.")
     ] = False,
+    force: Force = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Run only these trials, such as masker=block seed=0, and write no report.",
+            metavar="FACTOR=LEVEL",
+        ),
+    ] = None,
+    foreground: Annotated[
+        bool,
+        typer.Option("--foreground", help="Run one trial in this terminal, as for a debugger."),
+    ] = False,
 ) -> None:
     """Plan a study, run missing trials and scores, and write the report."""
     from ablate.slurm.options import SlurmOptions
     from ablate.study import run as study_run
+    from ablate.study import selected_trials
     from ablate.study.exit_codes import interrupt_on_signals
 
     interrupt_on_signals()
     options = SlurmOptions(
         slurm, watch, dry_run, prune_removed=prune_removed, sweep_only=sweep_only
     )
+    conditions, settings = only or [], overrides or []
+    if only or foreground:
+        more, settings = selected_trials.split_conditions(file, settings)
+        conditions = [*conditions, *more]
     code = study_run.run_study(
         file,
-        overrides or [],
+        settings,
         workers=workers,
         ranks=ranks,
         retry_failed=retry_failed,
+        force=force,
+        only=conditions,
+        foreground=foreground,
         slurm=options,
     )
     raise typer.Exit(code)
@@ -86,15 +107,29 @@ def plan(
     )
 
 
-def report(name: StudyName, overrides: Overrides = None) -> None:
+def report(
+    name: StudyName, overrides: Overrides = None, force: Force = False, as_json: Json = False
+) -> None:
     """Write a study's report again from the files on disk, without running anything."""
+    from rich.console import Console
+
+    from ablate.core.records.findings import FINDINGS_FILE
+    from ablate.runs import store
     from ablate.study import run as study_run
-    from ablate.study.exit_codes import interrupt_on_signals
+    from ablate.study.exit_codes import DONE, interrupt_on_signals
 
     interrupt_on_signals()
+    console, study = Console(stderr=True) if as_json else None, get_study_name(name)
     if is_study_file(name):
-        raise typer.Exit(study_run.report_study(Path(name), overrides or []))
-    raise typer.Exit(study_run.report_saved_plan(load_plan(name).study))
+        file, settings = Path(name), overrides or []
+        code = study_run.report_study(file, settings, force=force, console=console)
+        study = study_run.get_report_name(file, settings) if code == DONE else study
+    else:
+        study = load_plan(name).study
+        code = study_run.report_saved_plan(study, force=force, console=console)
+    if as_json and code == DONE:
+        typer.echo((store.get_folders().reports / study / FINDINGS_FILE).read_text().rstrip())
+    raise typer.Exit(code)
 
 
 def publish(

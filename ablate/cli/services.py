@@ -1,11 +1,22 @@
 """Commands that check this machine or a cluster, and that show a study in a browser."""
 
 import importlib.util
+import json
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from ablate.cli.options import Overrides, Port, StudyFile, fail
+from ablate.cli.options import (
+    Json,
+    Overrides,
+    Port,
+    StudyFile,
+    StudyName,
+    fail,
+    failing_on_value_error,
+    load_plan,
+)
 from ablate.core.distribution import format_install_command
 
 
@@ -13,14 +24,24 @@ def doctor(
     slurm: Annotated[
         str | None, typer.Option(help="Check the cluster of slurm/NAME.yaml.", metavar="NAME")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Check this machine; with --slurm, check a cluster and its profile by running one tiny job."""
+    lines: list[str] = []
+    is_healthy = _check(slurm, lines.append if as_json else typer.echo)
+    if as_json:
+        typer.echo(json.dumps({"healthy": is_healthy, "lines": lines}))
+    raise typer.Exit(0 if is_healthy else 1)
+
+
+def _check(slurm: str | None, print_line: Callable[[str], None]) -> bool:
+    """Checks this machine or a cluster; returns whether all is well."""
     from ablate.runs import store
 
     if slurm is None:
         from ablate.executors import doctor as executor_doctor
 
-        raise typer.Exit(executor_doctor.check_machine(store.get_folders(), typer.echo))
+        return executor_doctor.check_machine(store.get_folders(), print_line) == 0
     from ablate.config.study import StudyError
     from ablate.slurm import doctor as cluster_doctor
     from ablate.slurm import profile
@@ -30,8 +51,7 @@ def doctor(
     except StudyError as error:
         fail(str(error))
     folder = store.get_folders().reports / "doctor"
-    is_healthy = cluster_doctor.check_cluster(cluster_profile, folder, typer.echo)
-    raise typer.Exit(0 if is_healthy else 1)
+    return cluster_doctor.check_cluster(cluster_profile, folder, print_line)
 
 
 def dashboard(file: StudyFile, overrides: Overrides = None, port: Port = 8080) -> None:
@@ -43,6 +63,32 @@ def dashboard(file: StudyFile, overrides: Overrides = None, port: Port = 8080) -
 
     interrupt_on_signals()
     raise typer.Exit(serve_dashboard(file, overrides or [], port=port))
+
+
+def sync(
+    name: StudyName,
+    to: Annotated[str, typer.Option(help="Logger: wandb, mlflow or trackio.")],
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on until all runs have ended.")
+    ] = False,
+) -> None:
+    """Copy a study's curves, settings and scores to an experiment tracker, each step once."""
+    from ablate.dashboards.loggers.logger import LoggerError, create_logger
+    from ablate.dashboards.loggers.sync import follow_study, sync_study
+    from ablate.runs import store
+
+    plan, folders = load_plan(name), store.get_folders()
+    try:
+        logger = create_logger(to)
+        folder = folders.reports / plan.study / "loggers" / to
+        with failing_on_value_error():
+            copies = follow_study(plan, folders, logger, folder)
+            for number in copies if follow else [sync_study(plan, folders, logger, folder)]:
+                typer.echo(f"copied {number} runs of {plan.study} to {to}")
+    except LoggerError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 def tensorboard(file: StudyFile, overrides: Overrides = None, port: Port = 6006) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ablate.cli.examples import format_examples
 from ablate.cli.options import Json, RunName, fail, find_run_folder, print_lines
 
 Package = Annotated[str, typer.Argument(help="Package that lists maskers in `__all__`.")]
@@ -127,7 +128,7 @@ def zoo(
     raise typer.Exit(cli_zoo.show_zoo(package, grid=grid, audio=audio, out=out))
 
 
-@bench.command("steps")
+@bench.command("steps", epilog=format_examples("steps"))
 def bench_steps(
     study: Annotated[
         Path | None,
@@ -154,7 +155,7 @@ def bench_steps(
     )
 
 
-@bench.command("loader")
+@bench.command("loader", epilog=format_examples("loader"))
 def bench_loader(
     study: Annotated[
         Path | None,
@@ -173,7 +174,7 @@ def bench_loader(
     raise typer.Exit(benchmark_loader(study, device=device, batch=batch))
 
 
-@bench.command("maskers")
+@bench.command("maskers", epilog=format_examples("maskers"))
 def bench_maskers(
     package: Package = "maskers",
     grid: GridSize = "8x64",

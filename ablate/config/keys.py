@@ -70,6 +70,10 @@ class StudyFile(StudySection):
     baseline: Annotated[Node, WithJsonSchema({"type": "object"})] = Field(
         description="the settings that all trials share"
     )
+    description: str = Field(
+        default="",
+        description="what the study asks; its first line is the title of the report",
+    )
     tasks: Annotated[dict[str, Any] | None, NOT_NULL] = Field(
         default=None,
         description="clips to probe on, unless a probe names its own; default: `data`",
@@ -130,6 +134,11 @@ class StudyFile(StudySection):
     )
     limits: Limits = Field(
         default_factory=Limits, description="upper bounds on what a study may take"
+    )
+    notify: str = Field(
+        default="",
+        description="command, or URL of a webhook, that is told when the study has ended; default: "
+        "the environment variable `ABLATE_NOTIFY`",
     )
     slurm: Annotated[Any, WithJsonSchema({"type": ["string", "object"]})] = Field(
         default=None,

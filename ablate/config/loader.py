@@ -6,6 +6,7 @@ reported at once with file and line. What only the parts know is checked by a wo
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,18 @@ from ablate.config.tree import (
 )
 from ablate.core.suggest import did_you_mean
 
+TRY = "-try"  # ends the name of a study whose settings were replaced on the command line
+NO_TRY = ("limits", "slurm", "notify", "description")  # keys that change no result
+
 
 def load(file: Path, overrides: Sequence[str] = ()) -> Study:
     """Loads a study.
 
     Args:
         file: the study's YAML file.
-        overrides: texts `a.b=c`, each of which sets a key of the study or of its baseline.
+        overrides: texts `a.b=c`, each of which sets a key of the study or of its baseline. A study
+            `mine` is then named `mine-try`, so that its report does not replace that of the file,
+            unless one of the texts is `study=NAME`, or all set `NO_TRY`.
 
     Raises:
         StudyError: with every mistake in the file, in what it extends, and in the overrides.
@@ -61,9 +67,12 @@ def load(file: Path, overrides: Sequence[str] = ()) -> Study:
         problems += error.problems
     if problems:
         raise StudyError(problems)
+    replaced = {re.split("[.=]", override)[0].strip() for override in overrides}
+    is_try = bool(replaced.difference(NO_TRY)) and "study" not in replaced
     return study.model_copy(
         update={
-            "title": next(filter(None, comments), ""),
+            "name": study.name + TRY if is_try else study.name,
+            "title": next(filter(None, [*study.description.splitlines(), *comments]), ""),
             "source": "\n".join([source.rstrip(), *(f"# override: {o}" for o in overrides), ""]),
         }
     )

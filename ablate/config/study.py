@@ -42,6 +42,11 @@ class Study(StudyFile):
     source: str = ""  # text of the file, followed by the overrides
 
     @property
+    def is_try(self) -> bool:
+        """Whether replaced settings gave the study another name than its file does."""
+        return self.name != self.tree.children["study"].value
+
+    @property
     def design(self) -> Design:
         """Which combinations of levels the study has."""
         return Design(

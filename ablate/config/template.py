@@ -17,11 +17,12 @@ TEXT = """\
 #
 # 2 maskers x 5 seeds = 10 trials: about three minutes on a two-core machine.
 study: {name}
+# notify: notify-send # a command, or the URL of a webhook, that is told when the study has ended
 baseline: # all settings of a trial; each `type` is a path that Python can import
   data: {{type: ablate.audio.synthetic.Synthetic, clips_per_class: 30}} # your own sound:
   # data: {{type: ablate.audio.sources.Folder, manifest: my_sounds/manifest.csv}}
   mel: {{type: ablate.audio.mel.LogMel, sample_rate: 16000, bands: 64}}
-  crop_frames: 128 # 1.28 s
+  crop_frames: 128 # 1.28 s; any multiple of the width of a patch
   patchifier: {{type: ablate.model.patchify.Rectangles, freq: 16, time: 16}}
   masker: {{type: maskers.Random, ratio: 0.625}} # `ablate zoo` shows the others
   encoder: {{type: ablate.model.vit.ViT, dim: 64, layers: 2, heads: 2}}
@@ -31,12 +32,13 @@ baseline: # all settings of a trial; each `type` is a path that Python can impor
   optimizer: {{rate: 1.0e-3}} # on a GPU, add precision: bf16
 factors: # any setting, by its dotted path; a level replaces the whole branch of the baseline
   masker:
-    random: {{type: maskers.Random, ratio: 0.625}} # shows 37.5 % of the grid
-    spans: # `match` finds the ratio at which spans show as much
-      {{type: maskers.Spans, length: 2, match: {{context: 0.375, by: ratio}}}}
+    random: {{type: maskers.Random, ratio: 0.625}} # hides 62.5 % of the patches, one by one
+    block: {{type: maskers.BlockWise, ratio: 0.625}} # hides as many, in rectangles
+    # `match` finds the value at which another masker shows as much:
+    # blocks: {{type: maskers.MultiBlock, match: {{context: 0.375, by: context_area}}}}
   # optimizer.rate: [5.0e-4, 1.0e-3] # in a list, each value is a level
 # design: one_factor # default: grid, every combination
-# exclude: [{{masker: spans, optimizer.rate: 5.0e-4}}]
+# exclude: [{{masker: block, optimizer.rate: 5.0e-4}}]
 seeds: 5 # the same ones for every variant; fewer than five seldom decide anything
 score: knn.mean_std # probe.pooling, the mean over tasks; higher is better
 report: {{equivalence_margin: 2.0}} # points; levels shown to differ by less are equivalent

@@ -17,6 +17,7 @@ def build_plan(
     return StudyPlan(
         study=study.name,
         title=study.title,
+        description="\n".join(study.description.strip().splitlines()[1:]).strip(),
         text=study.source,
         file=str(study.file),
         overrides=tuple(study.overrides),

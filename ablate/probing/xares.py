@@ -17,6 +17,7 @@ import numpy as np
 
 from ablate.audio.annotations import NO_CLASS
 from ablate.audio.clips import ClipTable
+from ablate.audio.data_folder import find_data_path
 from ablate.audio.manifest_reader import format_problems
 from ablate.audio.source import AbstractSource
 from ablate.audio.tar_members import AbstractShards, TarMembers
@@ -97,7 +98,7 @@ class XARES(AbstractShards):
 
     @property
     def _folder(self) -> Path:
-        return Path(self.folder).expanduser().absolute()
+        return find_data_path(self.folder)
 
     @cached_property
     def _shards_and_missing(self) -> tuple[list[Shard], dict[str, str]]:

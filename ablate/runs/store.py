@@ -167,11 +167,17 @@ def find_run(runs: Path, prefix: str) -> Path:
 
     Raises `ValueError` if no run matches, or several.
     """
+    path = Path(prefix).resolve()  # a link leads to a run, too
+    if path.parent == runs.resolve() and (path / CONFIG_FILE).exists():
+        return runs / path.name
     if Path(prefix).parent.resolve() == runs.resolve():  # as a shell completes it
         prefix = Path(prefix).name
     matches = sorted(path.parent for path in runs.glob(f"{prefix}*/{CONFIG_FILE}"))
     if not matches:
-        raise ValueError(f"no run in {runs} begins with `{prefix}`")
+        present = [file.parent.name for file in sorted(runs.glob(f"*/{CONFIG_FILE}"))]
+        listed = f"; it has {len(present)} runs, such as {', '.join(present[:3])}" * bool(present)
+        remedy = "`ablate status` lists runs by variant and seed"
+        raise ValueError(f"no run in {runs} begins with `{prefix}`{listed}; {remedy}")
     if len(matches) > 1:
         names = ", ".join(path.name for path in matches[:5])
         raise ValueError(

@@ -1,5 +1,6 @@
 """Command-line options of a study that runs on a SLURM cluster."""
 
+import os
 from dataclasses import dataclass
 
 from ablate.config.study import Study, StudyError
@@ -20,14 +21,18 @@ class SlurmOptions:
 
 
 LOCAL = SlurmOptions()
+VARIABLE = "ABLATE_CLUSTER"  # the profile of studies that name none
 
 
 def create_cluster(study: Study, options: SlurmOptions, folders: Folders) -> Cluster | None:
     """Returns the cluster on which a study runs; None for this machine.
 
+    Its profile is that of the command line, of the study, or of the variable ABLATE_CLUSTER.
+
     Raises `StudyError` as `load_resources`, and if an option needs a cluster but none is named.
     """
-    needed = resources.load_resources(study, options.profile)
+    default = None if study.slurm is not None else os.environ.get(VARIABLE)
+    needed = resources.load_resources(study, options.profile or default or None)
     flags = {
         "--dry-run": options.dry_run,
         "--watch": options.watch,

@@ -6,6 +6,7 @@ would exceed its `limits`, 130 interrupted.
 
 import typer
 
+from ablate.cli.examples import format_examples
 from ablate.cli.run import run
 from ablate.executors.progress import replace_unencodable
 
@@ -13,7 +14,7 @@ from ablate.executors.progress import replace_unencodable
 def main() -> None:
     """Runs the one command of `python -m ablate.study`."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(run)
+    app.command(epilog=format_examples("run"))(run)
     replace_unencodable()
     app(prog_name="python -m ablate.study")
 

@@ -79,6 +79,7 @@ def run(
     workers: int | None = None,
     ranks: int = 1,
     retry_failed: bool = False,
+    force: bool = False,
 ) -> StudyResults:
     """Runs what a study lacks on this machine, writes its report and returns the results.
 
@@ -87,10 +88,12 @@ def run(
 
     Args:
         study: The path of its YAML file.
-        overrides: Values that replace those of the file, by dotted path.
+        overrides: Values that replace those of the file, by dotted path. The report is then
+            `NAME-try`, unless they contain `study`.
         workers: Trials to train at the same time. By default one per GPU, or one per CPU core.
         ranks: GPUs that train one trial together.
         retry_failed: Train trials again that failed before.
+        force: Replace a report that has more finished trials, too.
 
     Returns:
         Scores, trials, variants, contrasts and curves, each a pandas data frame.
@@ -101,7 +104,7 @@ def run(
 
     Example:
         >>> import ablate
-        >>> found = ablate.run("study.yaml", {"baseline.budget.steps": 2}, workers=1)
+        >>> found = ablate.run("study.yaml", {"budget.steps": 2, "study": "tiny"}, workers=1)
         >>> found.trials[["masker", "seed", "state"]]
            masker  seed state
         0  random     0  done
@@ -114,6 +117,7 @@ def run(
         workers=workers,
         ranks=ranks,
         retry_failed=retry_failed,
+        force=force,
         console=Console(stderr=True),
     )
     if code == study_run.INTERRUPTED:

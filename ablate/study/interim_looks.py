@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ablate.config.loader import TRY
 from ablate.config.sections import SeedGrowth
 from ablate.core.records.looks import ComparedScore, LookLog
 from ablate.core.records.plan import Look, RecordedLooks, StudyPlan
@@ -111,4 +112,4 @@ def _log_file(plan: StudyPlan, runs: Path) -> Path:
     if varied := {trial.probe for trial in plan.trials if trial.probe}:
         question["probes"] = [plan.probes[name] for name in sorted(varied)]
     key = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:10]
-    return runs / FOLDER / f"{plan.study}-{key}.json"
+    return runs / FOLDER / f"{plan.study.removesuffix(TRY)}-{key}.json"  # a try-out is a look, too

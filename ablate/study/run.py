@@ -1,33 +1,29 @@
 """Runs, plans or reports a study, from its file to its report."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
 from ablate.config import loader
-from ablate.config.study import StudyError
-from ablate.config.tree import format_problem
-from ablate.core.records.messages import (
-    GalleryRequest,
-    GalleryTrial,
-)
-from ablate.core.records.plan import GalleryFile, MaskGallery, StudyPlan, get_plan_file
-from ablate.design import trials as design
+from ablate.config.study import Study, StudyError
+from ablate.core.records.plan import StudyPlan, get_plan_file
 from ablate.executors.local import Pool
-from ablate.executors.progress import create_console, print_line, progress_bar
-from ablate.executors.worker import COMMAND, InvalidRequestError
+from ablate.executors.progress import create_console, print_line
+from ablate.executors.worker import COMMAND
 from ablate.runs import status as run_status
 from ablate.runs import store
 from ablate.slurm import monitor
 from ablate.slurm.executor import Cluster
 from ablate.slurm.options import LOCAL, SlurmOptions, create_cluster
 from ablate.slurm.queue import cancel_jobs
-from ablate.study import dry_run, estimate, seed_rounds
+from ablate.study import dry_run, estimate, notification, replacement, seed_rounds, selected_trials
 from ablate.study.exit_codes import DONE, FAILED, INTERRUPTED, OVER, WRONG, run_with_exit_code
+from ablate.study.gallery import draw_gallery
 from ablate.study.prepare import (
     PreparedStudy,
     apply_sweep,
@@ -46,6 +42,9 @@ def run_study(
     workers: int | None = None,
     ranks: int = 1,
     retry_failed: bool = False,
+    force: bool = False,
+    only: Sequence[str] = (),
+    foreground: bool = False,
     slurm: SlurmOptions = LOCAL,
     command: Sequence[str] = COMMAND,
     console: Console | None = None,
@@ -58,6 +57,9 @@ def run_study(
         workers: how many trials are trained at once; by default one per GPU, or per CPU core.
         ranks: processes that train one trial together, each with its own GPU.
         retry_failed: runs trials again that failed in an earlier session.
+        force: replaces a report that has more finished trials, too.
+        only: conditions, as `masker=block`; only trials that fit are run, and no report is written.
+        foreground: runs the one trial that is selected in this terminal.
         slurm: options of the command line for a cluster; by default the study runs on this machine.
         command: the command that starts a worker.
 
@@ -65,9 +67,10 @@ def run_study(
         The exit code, one of `ablate.study.exit_codes`.
     """
     console, folders = console or create_console(), store.get_folders()
+    started: list[Study] = []  # unless a cluster goes on with it
 
     def run() -> int:
-        study = loader.load(file, overrides)
+        study = _load(file, overrides, folders, console)
         cluster = create_cluster(study, slurm, folders)
         with Pool(folders.cache, size=workers, ranks=ranks, command=command) as pool:
             prepared = prepare(study, pool, console)
@@ -81,11 +84,12 @@ def run_study(
             if cluster is not None:
                 cluster.resources.check_runs(prepared.runs)
             seed_rounds.check_limits(prepared, folders, retry_failed=retry_failed)
+            if not (force or only or foreground):
+                replacement.check_plan(prepared.plan, folders.reports)
             if cluster is not None and slurm.dry_run:
                 return _show_jobs(prepared, cluster, folders, console, retry_failed=retry_failed)
             if cluster is not None and slurm.prune_removed:
                 _cancel_removed(prepared, folders, console)
-            prepared = _draw_gallery(prepared, pool, folders, console)
             retries = iter([retry_failed])  # what fails again in this session is not retried
 
             def work(current: PreparedStudy) -> bool | None:
@@ -97,9 +101,22 @@ def run_study(
                     current, runner, folders, console, retry_failed=retry
                 )
 
-            return FAILED if seed_rounds.train(prepared, folders, console, work) else DONE
+            if only or foreground:
+                return selected_trials.run_selected(
+                    prepared, only, work, folders, console, foreground=foreground
+                )
+            prepared = draw_gallery(prepared, pool, folders, console)
+            started.append(study)
+            failed = seed_rounds.train(prepared, folders, console, work, force=force)
+            if failed is None:
+                started.clear()
+            return FAILED if failed else DONE
 
-    return run_with_exit_code(run, resume_command=["ablate", "run", str(file), *overrides])
+    code = run_with_exit_code(run, resume_command=["ablate", "run", str(file), *overrides])
+    for study in started:
+        target = study.notify or os.environ.get(notification.VARIABLE, "")
+        notification.notify(target, study.name, code, folders.reports, console)
+    return code
 
 
 def plan_study(
@@ -158,28 +175,49 @@ def plan_study(
 
 
 def report_study(
-    file: Path, overrides: Sequence[str] = (), *, command: Sequence[str] = COMMAND
+    file: Path,
+    overrides: Sequence[str] = (),
+    *,
+    force: bool = False,
+    command: Sequence[str] = COMMAND,
+    console: Console | None = None,
 ) -> int:
-    """Plans a study anew and writes its report from the runs on disk; returns the exit code."""
-    console, folders = create_console(), store.get_folders()
+    """Plans a study anew and writes its report from the runs on disk; returns the exit code.
+
+    With `force`, a report that has more finished trials is replaced, too.
+    """
+    console, folders = console or create_console(), store.get_folders()
 
     def report() -> int:
-        study = loader.load(file, overrides)
+        study = _load(file, overrides, folders, console)
         if study.sweep is not None:  # only the saved plan has the tuned settings
-            return report_saved_plan(study.name)
+            return report_saved_plan(study.name, force=force, console=console)
         with Pool(folders.cache, size=1, command=command) as pool:
-            prepared = _draw_gallery(prepare(study, pool, console), pool, folders, console)
+            prepared = prepare(study, pool, console)
+            if not force:
+                replacement.check_plan(prepared.plan, folders.reports)
+            prepared = draw_gallery(prepared, pool, folders, console)
         current = seed_rounds.current_plan(prepared, folders)
         current = seed_rounds.with_confirmation(current, prepared, folders)
+        if not force:
+            replacement.check_results(current.plan, folders)
         seed_rounds.save_plan(current, folders)
-        seed_rounds.write_report(current.plan, folders, console)
+        seed_rounds.write_report(current.plan, folders, console, force=True)
         return DONE
 
     return run_with_exit_code(report, resume_command=["ablate", "report", str(file), *overrides])
 
 
-def report_saved_plan(name: str) -> int:
-    """Writes a study's report from its saved plan and the runs on disk; returns the exit code."""
+def get_report_name(file: Path, overrides: Sequence[str]) -> str:
+    """Returns the name under which a study with these settings is reported."""
+    return loader.load(file, overrides).name
+
+
+def report_saved_plan(name: str, *, force: bool = False, console: Console | None = None) -> int:
+    """Writes a study's report from its saved plan and the runs on disk; returns the exit code.
+
+    With `force`, a report that has more finished trials is replaced, too.
+    """
     folders = store.get_folders()
 
     def report() -> int:
@@ -187,10 +225,19 @@ def report_saved_plan(name: str) -> int:
         if plan is None:
             problem = f"{folders.reports / name} holds no plan.json"
             raise StudyError([f"{problem}; run the study, or name its file"])
-        seed_rounds.write_report(plan, folders, create_console())
+        seed_rounds.write_report(plan, folders, console or create_console(), force=force)
         return DONE
 
     return run_with_exit_code(report, resume_command=["ablate", "report", name])
+
+
+def _load(file: Path, overrides: Sequence[str], folders: store.Folders, console: Console) -> Study:
+    """Loads a study, and says where its report goes if settings were replaced."""
+    study = loader.load(file, overrides)
+    if study.is_try:
+        place = folders.reports / study.name
+        print_line(console, f"settings replaced: the report is {place}; or name it: study=NAME")
+    return study
 
 
 def _show_jobs(
@@ -237,38 +284,3 @@ def _submit(
     for line in (*cluster.submit(jobs).describe(), see):
         print_line(console, line)
     return None
-
-
-def _draw_gallery(
-    prepared: PreparedStudy, pool: Pool, folders: store.Folders, console: Console
-) -> PreparedStudy:
-    """Has a worker draw each masker on each patchifier, unless the pictures exist.
-
-    Returns the study with its gallery in the plan; without one if it cannot be drawn.
-    """
-    folder = folders.reports / prepared.study.name / "gallery"
-    trials: dict[tuple[str, str], design.PlannedTrial] = {}
-    for trial in prepared.trials:
-        masker = design.get_setting_label(trial.levels, "masker")
-        patchifier = design.get_setting_label(trial.levels, "patchifier")
-        trials.setdefault((masker, patchifier), trial)
-    fingerprints = {"--".join(labels): trial.fingerprint for labels, trial in trials.items()}
-    file = folder / "pictures.json"
-    saved = GalleryFile.find(file)
-    if saved is None or saved.trials != fingerprints:
-        entries = tuple(
-            GalleryTrial(masker=masker, patchifier=patchifier, settings=dict(trial.settings))
-            for (masker, patchifier), trial in trials.items()
-        )
-        with progress_bar(console, "drawing masks") as on_progress:
-            try:
-                reply = pool.request(GalleryRequest(folder=folder, trials=entries), on_progress)
-            except InvalidRequestError as error:
-                for problem in error.problems:
-                    complaint = format_problem(prepared.study.tree, problem)
-                    print_line(console, f"no pictures: {complaint}")
-                return prepared
-        gallery = MaskGallery(folder=folder.name, title=reply.title, pictures=reply.pictures)
-        saved = GalleryFile(trials=fingerprints, gallery=gallery)
-        saved.write(file)
-    return replace(prepared, plan=replace(prepared.plan, gallery=saved.gallery))

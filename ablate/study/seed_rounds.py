@@ -14,12 +14,12 @@ from rich.console import Console
 from ablate.core.records.plan import StudyPlan
 from ablate.executors.local import Pool
 from ablate.executors.progress import print_line, show_progress
+from ablate.runs import links, store
 from ablate.runs import status as run_status
-from ablate.runs import store
 from ablate.runs.job import RunJob, RunOutcome
 from ablate.runs.scores import get_statistics_pooling
 from ablate.slurm.executor import Cluster
-from ablate.study import estimate, interim_looks
+from ablate.study import estimate, interim_looks, replacement
 from ablate.study.prepare import PreparedStudy
 
 MAX_NAMES = 5  # how many contrasts are named in a line
@@ -29,12 +29,29 @@ Work = Callable[[PreparedStudy], bool | None]
 
 
 def train(
-    prepared: PreparedStudy, folders: store.Folders, console: Console, work: Work
+    prepared: PreparedStudy,
+    folders: store.Folders,
+    console: Console,
+    work: Work,
+    *,
+    force: bool = False,
 ) -> bool | None:
     """Trains and reports until all is decided or no seed is left, then confirms the leaders.
 
-    Returns whether anything failed, or None if the work was handed to a cluster and is not done.
+    Args:
+        prepared: the study.
+        folders: where runs and reports lie.
+        console: where progress and reports are shown.
+        work: runs what a study lacks.
+        force: replaces a report with more finished trials, too.
+
+    Returns:
+        Whether anything failed; None if the work was handed to a cluster and is not done.
     """
+
+    def report(current: PreparedStudy, lines: list[str]) -> bool:
+        return _report(current, lines, folders, console, force=force)
+
     current = current_plan(prepared, folders)
     while True:
         save_plan(current, folders)
@@ -43,9 +60,9 @@ def train(
             return None
         num_seeds, lines = _decide(current, folders)
         if num_seeds is None:
-            confirmation_failed = _confirm(prepared, current, lines, folders, console, work)
+            confirmation_failed = _confirm(prepared, current, lines, folders, work, report)
             return None if confirmation_failed is None else failed or confirmation_failed
-        _report(current, lines, folders, console)
+        report(current, lines)
         current = first_seeds(prepared, num_seeds, folders)
 
 
@@ -64,34 +81,32 @@ def _confirm(
     current: PreparedStudy,
     lines: list[str],
     folders: store.Folders,
-    console: Console,
     work: Work,
+    report: Callable[[PreparedStudy, list[str]], bool],
 ) -> bool | None:
     """Trains the leading variants on fresh seeds, if the study asks for it, and reports.
 
-    Returns as `train`.
+    Returns as `train`; `report` returns whether the report was written.
     """
     confirmed = _add_confirmation(current, prepared, folders)
     if confirmed is current:
         if prepared.study.confirm is not None:
             nothing = "nothing to confirm: no variant with all its scores leads the baseline"
             lines = [*lines, nothing]
-        _report(current, lines, folders, console)
-        return False
+        return not report(current, lines)
     pending = confirmed.find_pending(folders.runs)
     if pending.start or pending.score:  # the verdicts do not wait for the confirmation
         fresh = confirmed.confirmation_seeds
         names = [trial.variant for trial in confirmed.trials if trial.seed in fresh[:1]]
         seeds = ", ".join(map(str, fresh))
         lines = [*lines, f"to confirm, on fresh seeds {seeds}: {'; '.join(names)}"]
-        _report(current, lines, folders, console)
+        report(current, lines)
         lines = []
     save_plan(confirmed, folders)
     failed = work(confirmed)
     if failed is None:
         return None
-    _report(confirmed, lines, folders, console)
-    return failed
+    return not report(confirmed, lines) or failed
 
 
 def _add_confirmation(
@@ -179,8 +194,10 @@ def check_limits(
 
 
 def save_plan(prepared: PreparedStudy, folders: store.Folders) -> None:
-    """Writes `plan.json` beside the report."""
-    prepared.plan.write(prepared.plan.file_in(folders.reports))
+    """Writes `plan.json` and links to the runs beside the report."""
+    file = prepared.plan.file_in(folders.reports)
+    prepared.plan.write(file)
+    links.write_links(prepared.plan, folders.runs, file.parent)
 
 
 def find_undecided(plan: StudyPlan, folders: store.Folders) -> list[str]:
@@ -230,20 +247,42 @@ def run_pending(
     return bool(failed or pending.failed)
 
 
-def write_report(plan: StudyPlan, folders: store.Folders, console: Console) -> None:
-    """Writes and shows the report of a plan; the look at the results is recorded first."""
-    from ablate.report import report
+def write_report(
+    plan: StudyPlan, folders: store.Folders, console: Console, *, force: bool = False
+) -> None:
+    """Writes and shows the report of a plan; the look at the results is recorded first.
 
+    Raises `ReportKeptError` if the present report has more finished trials, unless `force`.
+    """
+    from ablate.report import report
+    from ablate.report.pages import overview_page
+
+    if not force:
+        replacement.check_results(plan, folders)
     interim_looks.record_look(plan, folders.runs)
-    report.write_report(plan, folders.runs, folders.reports / plan.study).render(console)
+    summary = report.write_report(plan, folders.runs, folders.reports / plan.study)
+    overview_page.write_overview_page(folders.reports)
+    summary.render(console)
 
 
 def _report(
-    prepared: PreparedStudy, lines: list[str], folders: store.Folders, console: Console
-) -> None:
-    write_report(prepared.plan, folders, console)
+    prepared: PreparedStudy,
+    lines: list[str],
+    folders: store.Folders,
+    console: Console,
+    *,
+    force: bool,
+) -> bool:
+    """Writes and shows the report; returns False if the present one was kept instead."""
+    try:
+        write_report(prepared.plan, folders, console, force=force)
+    except replacement.ReportKeptError as error:
+        lines, is_written = [*error.problems, *lines], False
+    else:
+        is_written = True
     for line in lines:
         print_line(console, line)
+    return is_written
 
 
 def _read_score(plan: StudyPlan, kinds: Mapping[str, str], job: RunJob) -> float | None:

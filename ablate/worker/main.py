@@ -39,6 +39,7 @@ from ablate.training.distributed import (
 from ablate.training.signals import StoppedError, StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.dispatch import handle_request
+from ablate.worker.text_progress import TextProgress
 
 
 def serve(requests: TextIO, replies: TextIO, stop: StopSignal, cache: Path) -> None:
@@ -77,7 +78,8 @@ def main() -> int:
     parser.add_argument(
         "--evaluate", type=_parse_evaluate, help="JSON: settings of the online probe"
     )
-    parser.add_argument("--device", default="cpu", help="device to train on: cpu or cuda:0")
+    parser.add_argument("--device", default="cpu", help="device to train on: cpu, cuda:0 or auto")
+    parser.add_argument("--text", action="store_true", help="print progress for people, not JSON")
     parser.add_argument(
         "--ranks", type=int, default=1, help="number of processes that train together"
     )
@@ -122,9 +124,12 @@ def run_folder(arguments: argparse.Namespace, stop: StopSignal) -> int:
     is_helper = os.environ.get("RANK", "0") != "0"
     # the first rank may already be training, and would report a rank that a signal ended as lost
     with stop.deferred() if is_helper else nullcontext():
-        device = get_rank_device(arguments.device)
+        has_gpu = arguments.device == "auto" and torch.cuda.is_available()
+        name = arguments.device.replace("auto", "cuda:0" if has_gpu else "cpu")
+        device = get_rank_device(name)
         ranks = Ranks.join(device)
-        context = RunContext(device, arguments.cache, _print_progress, stop, ranks, arguments.until)
+        emit = TextProgress() if arguments.text else _print_progress
+        context = RunContext(device, arguments.cache, emit, stop, ranks, arguments.until)
         try:
             if is_helper:
                 run_helper_rank(arguments.folder, context)
@@ -147,7 +152,8 @@ def _run_first_rank(arguments: argparse.Namespace, context: RunContext) -> int:
             sys.stderr.write(f"{folder} is being run by another process; nothing was done\n")
             return 1
         reply = run(folder, probes, context, arguments.evaluate)
-    sys.stdout.write(reply.to_line())
+    reason = f": {reply.reason}" if reply.reason else ""
+    sys.stdout.write(f"{reply.state}{reason}\n" if arguments.text else reply.to_line())
     return 0 if reply.state in ("done", "paused") else 1
 
 

@@ -41,9 +41,10 @@ def test_a_starter_may_be_called_anything(stem: str) -> None:
 
 def test_the_plan_of_the_starter_warns_of_nothing() -> None:
     ablate("init", "studies/mine.yaml")
-    done = ablate("plan", "studies/mine.yaml", *TINY)
-    assert "matched: masker.ratio" in done.stdout
-    assert "warning" not in done.stdout
+    for crop in (32, 112):  # other widths of the grid, even and odd
+        done = ablate("plan", "studies/mine.yaml", *TINY, f"crop_frames={crop}")
+        assert "10 trials to run" in done.stdout
+        assert "warning" not in done.stdout
 
 
 def test_every_line_of_the_starter_that_is_commented_out_is_one_too() -> None:

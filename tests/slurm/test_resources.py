@@ -11,10 +11,10 @@ from ablate.config.study import StudyError
 from ablate.config.tree import Node, from_plain
 from ablate.design import factors
 from ablate.runs.job import RunJob
-from ablate.runs.store import write_config
+from ablate.runs.store import get_folders, write_config
 from ablate.slurm import arrays as slurm_arrays
 from ablate.slurm import resources
-from ablate.slurm.options import SlurmOptions
+from ablate.slurm.options import SlurmOptions, create_cluster
 from ablate.slurm.profile import Profile
 from ablate.slurm.resources import Resources
 from ablate.study import run as study
@@ -226,6 +226,17 @@ def test_an_option_for_clusters_runs_nothing_without_one(profile_dir, capsys, fl
     )
     assert f"{flag} is for a cluster: name it, --slurm NAME" in capsys.readouterr().err
     assert not list(Path("runs").glob("*"))
+
+
+def test_the_cluster_of_the_environment_serves_studies_that_name_none(profile_dir, monkeypatch):
+    monkeypatch.setenv("ABLATE_CLUSTER", "site.yaml")
+    folders, options = get_folders(), SlurmOptions()
+    Path("study.yaml").write_text(PLAIN)
+    cluster = create_cluster(loader.load(Path("study.yaml")), options, folders)
+    assert cluster is not None
+    assert cluster.profile.name == "site"
+    monkeypatch.setenv("ABLATE_CLUSTER", "")
+    assert create_cluster(loader.load(Path("study.yaml")), options, folders) is None
 
 
 def test_variants_that_share_a_run_must_request_the_same_resources(profile_dir, capsys):

@@ -12,6 +12,7 @@ from tests.slurm.conftest import empty_queue
 
 ROOT = Path(__file__).parents[2]
 SHRUNK = (
+    "study=masking",
     "budget.steps=6",
     "seeds=2",
     "data.clips_per_class=4",

@@ -15,6 +15,7 @@ from tests.slurm.conftest import ALL_SECONDS, MASKER_FILE, empty_queue, wait_unt
 
 ROOT = Path(__file__).parents[2]
 SHRUNK = (
+    "study=sweep",
     "budget.steps=4",
     "budget.batch=4",
     "factors.masker.random={type: scripted_masker.Scripted, kind: slow}",

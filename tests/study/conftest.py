@@ -29,9 +29,16 @@ def _study(workdir: Path) -> None:
     Path("study.yaml").write_text(STUDY)
 
 
-def run(*overrides: str, retry_failed: bool = False) -> int:
+def run(*overrides: str, retry_failed: bool = False, force: bool = False) -> int:
+    """Runs the study under its own name, also with replaced settings."""
+    named = [*overrides, "study=masking"] if overrides else []
     return study.run_study(
-        Path("study.yaml"), overrides, workers=2, retry_failed=retry_failed, command=STAND_IN
+        Path("study.yaml"),
+        named,
+        workers=2,
+        retry_failed=retry_failed,
+        force=force,
+        command=STAND_IN,
     )
 
 

@@ -34,7 +34,10 @@ def test_a_study_that_a_cluster_has_finished_ends_with_its_report(workdir: Path)
     Path("slurm").mkdir()
     Path("slurm/gpu.yaml").write_text("canary: false\n")
     file, options = Path("study.yaml"), SlurmOptions("gpu")
-    assert study.run_study(file, ["seeds=1"], slurm=options, command=STAND_IN) == study.DONE
+    assert (
+        study.run_study(file, ["seeds=1", "study=masking"], slurm=options, command=STAND_IN)
+        == study.DONE
+    )
     assert Path("reports/masking/report.md").is_file()
 
 

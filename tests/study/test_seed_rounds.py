@@ -44,7 +44,8 @@ def write(seeds: str, lift: str = ALIKE) -> Path:
 
 
 def run(seeds: str, lift: str = ALIKE, *overrides: str) -> int:
-    return study.run_study(write(seeds, lift), overrides, workers=2, command=STAND_IN)
+    named = overrides if "study=bigger" in overrides else (*overrides, "study=masking")
+    return study.run_study(write(seeds, lift), named, workers=2, force=True, command=STAND_IN)
 
 
 def plan(name: str = "masking") -> StudyPlan:

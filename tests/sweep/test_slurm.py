@@ -29,7 +29,7 @@ def _two_points_each(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of four points of each level are finished, and the workers have ended."""
     monkeypatch.setenv("PATH", f"{write_commands(workdir, SCRIPTS)}:{os.environ['PATH']}")
     Path("study.yaml").write_text(STUDY)
-    options, two_points = SlurmOptions(sweep_only=True), ["sweep.trials=2"]
+    options, two_points = SlurmOptions(sweep_only=True), ["sweep.trials=2", "study=tuned"]
     file = Path("study.yaml")
     code = study_run.run_study(file, two_points, workers=1, slurm=options, command=STAND_IN)
     assert code == 0
@@ -41,7 +41,7 @@ def count_submissions() -> int:
 
 
 def run_sweep(*overrides: str, watch: bool = False) -> bool:
-    study = loader.load(Path("study.yaml"), overrides)
+    study = loader.load(Path("study.yaml"), [*overrides, "study=tuned"])
     folders, console = store.get_folders(), create_console()
     with Pool(folders.cache, size=1, command=STAND_IN) as pool:
         plan = prepare(study, pool, console).plan

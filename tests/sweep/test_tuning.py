@@ -63,7 +63,8 @@ def finished_sweep(once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*overrides: str) -> int:
-    return study.run_study(Path("study.yaml"), overrides, workers=2, command=STAND_IN)
+    named = (*overrides, "study=tuned")
+    return study.run_study(Path("study.yaml"), named, workers=2, command=STAND_IN)
 
 
 def read_settings() -> list[dict[str, object]]:

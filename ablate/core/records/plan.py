@@ -232,6 +232,7 @@ class StudyPlan(Record):
 
     study: str
     title: str
+    description: str = ""  # the lines after the title
     text: str  # the study file
     file: str  # path of the study file
     overrides: tuple[str, ...] = ()

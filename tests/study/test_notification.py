@@ -1,0 +1,49 @@
+"""A command or a webhook is notified that a study has ended."""
+
+import http.server
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from ablate.study import run as study
+from tests.study.conftest import read_output, run
+
+
+def test_a_command_is_notified_of_the_end_of_a_study(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = workdir / "receiver"
+    script.write_text('#!/bin/sh\necho "$ABLATE_END_EXIT_CODE $1" >> received\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("ABLATE_NOTIFY", str(script))
+    assert run() == study.DONE
+    assert run("factors.masker.other={type: Fails}", "notify=/bin/false") == study.FAILED
+    assert "warning: the notification failed" in read_output(capsys)
+    received = Path("received").read_text().splitlines()
+    assert received == [f"0 ablate: masking is done. {_read_answer()}"]
+
+
+def test_a_webhook_is_notified_of_the_end_of_a_study(workdir: Path) -> None:
+    bodies = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        run(f"notify=http://127.0.0.1:{server.server_port}/hook")
+        server.shutdown()
+    [body] = bodies
+    assert body["exit_code"] == study.DONE
+    assert body["report"] == "reports/masking/index.html"
+    assert "masking is done" in body["text"]
+
+
+def _read_answer() -> str:
+    answer: list[str] = json.loads(Path("reports/masking/findings.json").read_text())["answer"]
+    return answer[0]
