@@ -42,7 +42,7 @@ def compare_masks(sounds: Path, overrides: Mapping[str, Any] | None = None) -> N
     study = Path("my_sounds.yaml")
     study.write_text(STUDY.format(manifest=manifest.as_posix()), encoding="utf-8")
     results = ablate.run(study, overrides)
-    print(results.contrasts[["contrast", "difference", "verdict"]].to_string(index=False))
+    print(results.contrasts[["level", "against", "difference", "verdict"]].to_string(index=False))
 
 
 if __name__ == "__main__":
