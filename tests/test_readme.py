@@ -73,7 +73,7 @@ def test_the_sweep_of_the_page_is_valid(tmp_path):
 @pytest.mark.parametrize("page", PAGES)
 def test_every_part_named_in_a_page_exists(page):
     for path in re.findall(r"\b(?:ablate|maskers)(?:\.\w+)+", PAGES[page]):
-        if not path.endswith((".csv", ".def", ".md")):
+        if not path.endswith((".csv", ".def", ".md", ".sif")):
             pkgutil.resolve_name(path)
 
 
@@ -97,7 +97,9 @@ def test_every_command_and_option_named_in_a_page_exists(page):
     )
     for verb, rest in lines:
         assert verb in verbs, f"ablate {verb}"
-        options = {option for parameter in verbs[verb].params for option in parameter.opts}
+        subcommands = getattr(verbs[verb], "commands", {verb: verbs[verb]})
+        command = subcommands.get(next(iter(rest.split()), ""), verbs[verb])
+        options = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest.split("#")[0])) <= options, verb
 
 
