@@ -106,8 +106,8 @@ def _read_clips(file: ParquetFile, columns: Columns) -> Iterator[tuple[ClipInfo,
         schema = table.schema_arrow
         for column in (columns.audio, *wanted):
             if column not in schema.names:
-                known = ", ".join(schema.names)
-                raise ValueError(f"`{file.name}` has no column `{column}`; it has {known}")
+                names = ", ".join(schema.names)
+                raise ValueError(f"`{file.name}` has no column `{column}`; it has {names}")
         names = _read_class_names(schema.metadata or {}, columns.label)
         for group in range(table.num_row_groups):
             rows = table.read_row_group(group, columns=wanted)

@@ -26,7 +26,7 @@ from tests.docs.part_text import find_about, find_example, format_settings
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, TABLE, PICTURES = DOCS / "maskers.md", DOCS / "maskers.csv", DOCS / "images" / "maskers"
 GRID = (8, 64)
-QUALITY, WIDTH = 70, 960  # of the pictures, in WebP
+QUALITY, WIDTH = 70, 960  # pictures are WebP files
 HEAD = f"""\
 # Gallery of maskers
 
