@@ -106,8 +106,8 @@ def _read_clips(file: ParquetFile, columns: Columns) -> Iterator[tuple[ClipInfo,
         schema = table.schema_arrow
         for column in (columns.audio, *wanted):
             if column not in schema.names:
-                names = ", ".join(schema.names)
-                raise ValueError(f"`{file.name}` has no column `{column}`; it has {names}")
+                present = ", ".join(schema.names)
+                raise ValueError(f"`{file.name}` has no column `{column}`; it has {present}")
         names = _read_class_names(schema.metadata or {}, columns.label)
         for group in range(table.num_row_groups):
             rows = table.read_row_group(group, columns=wanted)
@@ -131,7 +131,7 @@ def _read_class_names(metadata: dict[bytes, bytes], column: str) -> list[str]:
     """Returns the names of a column's classes, as `datasets` stores them in a schema."""
     features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     feature = features.get(column, {})
-    feature = feature.get("feature", feature)  # of a list of labels
+    feature = feature.get("feature", feature)  # a list of labels nests it
     names = feature.get("names", [])
     return [str(name) for name in names]
 

@@ -27,7 +27,7 @@ YAML_BLOCKS = [
     if page != "docs/maskers.md"
     for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
 ]
-EXTRA_KEYS = {"type", "match", "seconds"}  # of settings, beside the fields of their class
+EXTRA_KEYS = {"type", "match", "seconds"}  # settings have them beside the fields of their class
 
 
 def find_typed_settings(value: Any) -> Iterator[dict[str, Any]]:
