@@ -100,8 +100,8 @@ class TrainingMetrics:
     momentum: float  # momentum of the target encoder
     effective_rank: float  # see `Health`
     feature_std: float  # see `Health`
-    lidar: float | None  # see `Health`
-    ema_gap: float | None  # see `Health`
+    lidar: float | None = None  # see `Health`
+    ema_gap: float | None = None  # see `Health`
 
 
 class MetricWindow:

@@ -2,8 +2,8 @@
 
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -12,9 +12,9 @@ from ablate.cli.main import app
 from tests.command import ablate
 
 
-def list_commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+def list_commands(group: Any) -> Iterator[tuple[str, Any]]:
     for name, command in group.commands.items():
-        if isinstance(command, click.Group):
+        if hasattr(command, "commands"):  # a group of commands
             yield from list_commands(command)
         else:
             yield name, command
