@@ -1,4 +1,4 @@
-"""The example parts in docs/parts.md work with only the members that they implement."""
+"""The parts in docs/tutorials/own_parts.md work with only the members that they implement."""
 
 import re
 import sys
@@ -12,31 +12,24 @@ import pytest
 from ablate.audio.mel import LogMel
 from ablate.audio.source import AbstractSource
 from ablate.audio.store import open_store
+from ablate.model.encoder import AbstractEncoder
+from ablate.model.masking import Grid
 from ablate.parts import build
 from ablate.probing.probe import AbstractProbe, Features
 from ablate.probing.scoring import score_probe
 from ablate.probing.tasks import find_tasks
 from ablate.testing import check_patchifier
 
-DOCS = Path(__file__).parents[1] / "docs" / "parts.md"
-IMPORTS = """\
-from dataclasses import dataclass
-import numpy as np
-import torch
-from ablate.audio.clips import ClipInfo, ClipTable
-from ablate.audio.source import AbstractSource
-from ablate.model.patchify import AbstractPatchifier
-from ablate.probing.probe import AbstractProbe, ProbeData
-"""
+DOCS = Path(__file__).parents[1] / "docs" / "tutorials" / "own_parts.md"
 
 
 @pytest.fixture(scope="module")
 def examples() -> Any:
     """Executes the examples as a module `docs_parts`, so that settings can name their classes."""
-    blocks = re.findall(r"```python\n(@dataclass.*?)```", DOCS.read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
     module = ModuleType("docs_parts")
     sys.modules["docs_parts"] = module
-    exec(compile(IMPORTS + "\n".join(blocks), str(DOCS), "exec"), vars(module))
+    exec(compile("\n".join(blocks), str(DOCS), "exec"), vars(module))  # with the checks in them
     yield module
     del sys.modules["docs_parts"]
 
@@ -76,6 +69,7 @@ def test_a_minimal_probe_scores_a_task(examples: ModuleType) -> None:
     assert score_probe(probe, Features.from_vectors(constant), task)["test"] == 50.0
 
 
-def test_a_minimal_patchifier_keeps_its_promises(examples: ModuleType) -> None:
-    check_patchifier(examples.HalfOverlapping())
+def test_a_minimal_encoder_is_built_from_settings(examples: ModuleType) -> None:
+    encoder = build({"type": "docs_parts.BagOfPatches", "dim": 8}, expect=AbstractEncoder)
+    assert encoder.build(Grid(2, 3), pixels=4).dim == 8
     check_patchifier(examples.HalfOverlapping(bands=4, frames=3))

@@ -23,7 +23,7 @@ RESULTS = ROOT / "studies" / "results"
 README = (ROOT / "README.md").read_text()
 PAGES = {
     file.relative_to(ROOT).as_posix(): file.read_text()
-    for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
+    for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
 }
 
 
@@ -42,7 +42,6 @@ def find_links() -> Iterator[tuple[str, str]]:
 def test_the_masker_of_the_readme_passes_the_checks():
     names: dict[str, type] = {}
     exec(compile(find_code_block("python", "class Tilted"), "README.md", "exec"), names)
-    check_masker(names["Tilted"]())
     check_masker(names["Tilted"](ratio=0.3, tilt=0.2))
 
 
@@ -74,7 +73,8 @@ def test_the_sweep_of_the_page_is_valid(tmp_path):
 @pytest.mark.parametrize("page", PAGES)
 def test_every_part_named_in_a_page_exists(page):
     for path in re.findall(r"\b(?:ablate|maskers)(?:\.\w+)+", PAGES[page]):
-        pkgutil.resolve_name(path)
+        if not path.endswith((".csv", ".def", ".md", ".sif")):
+            pkgutil.resolve_name(path)
 
 
 def test_counts_in_the_pages_are_correct():
@@ -97,7 +97,9 @@ def test_every_command_and_option_named_in_a_page_exists(page):
     )
     for verb, rest in lines:
         assert verb in verbs, f"ablate {verb}"
-        options = {option for parameter in verbs[verb].params for option in parameter.opts}
+        subcommands = getattr(verbs[verb], "commands", {verb: verbs[verb]})
+        command = subcommands.get(next(iter(rest.split()), ""), verbs[verb])
+        options = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest.split("#")[0])) <= options, verb
 
 
@@ -108,7 +110,7 @@ def test_every_link_has_a_target(page, link):
     assert target.exists()
     if anchor:
         heads = re.findall(r"^#+ (.*)$", target.read_text(), flags=re.MULTILINE)
-        assert anchor in {head.lower().replace(" ", "-") for head in heads}
+        assert anchor in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 def test_the_page_of_results_agrees_with_the_published_reports():

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ class TarMembers:
     def __init__(self, shards: Sequence[Shard]) -> None:
         self.problems: list[tuple[str, str]] = []  # path, reason of each unusable sample
         self._files = [shard.file for shard in shards]
-        self._stamps = [_stamp(shard.file) for shard in shards]
+        self._stamps = [get_stamp(shard.file) for shard in shards]
         builder, positions = ClipTableBuilder(), array("q")
         for number, shard in enumerate(shards):
             for clip, sound in read_clips(shard, self.problems):
@@ -74,12 +74,28 @@ class TarMembers:
             return io.BytesIO(file.read(size))
 
 
+class ShardIndex(Protocol):
+    """The clips of some large files, and access to each of them."""
+
+    problems: list[tuple[str, str]]
+    clips: ClipTable
+
+    def stream(self, index: int, channel: Channel) -> WaveformStream:
+        """Opens one clip."""
+
+    def content_digest(self, index: int, channel: Channel) -> str:
+        """Hashes the bytes of one clip."""
+
+    def stamp(self, index: int) -> str:
+        """Returns the state of the file of one clip, and the position in it."""
+
+
 class AbstractShards(AbstractSource):
-    """A source whose clips are members of tar shards."""
+    """A source whose clips are members of a few large files."""
 
     @property
     @abstractmethod
-    def _members(self) -> TarMembers:
+    def _members(self) -> ShardIndex:
         """The samples of the shards, which are scanned once."""
 
     @property
@@ -133,10 +149,11 @@ class AbstractShards(AbstractSource):
 
 def _compute_list_version(files: Iterable[Path]) -> str:
     """Hashes the paths, sizes and modification times of shards."""
-    stamps = json.dumps([[str(file), _stamp(file)] for file in files])
+    stamps = json.dumps([[str(file), get_stamp(file)] for file in files])
     return hashlib.blake2b(stamps.encode(), digest_size=16).hexdigest()
 
 
-def _stamp(file: Path) -> str:
+def get_stamp(file: Path) -> str:
+    """Returns a text that changes when a file does: its size and modification time."""
     status = file.stat()
     return f"{status.st_size} {status.st_mtime_ns}"

@@ -130,7 +130,7 @@ class TarShards(AbstractShards):
 
     @cached_property
     def _files(self) -> list[Path]:
-        return _find_shards(self._patterns)
+        return find_files(self._patterns, "tar")
 
     @cached_property
     def _members(self) -> TarMembers:
@@ -164,8 +164,8 @@ class TarShards(AbstractShards):
         )
 
 
-def _find_shards(patterns: Sequence[str]) -> list[Path]:
-    """Returns the tar files that match the patterns, sorted.
+def find_files(patterns: Sequence[str], suffix: str) -> list[Path]:
+    """Returns the files that match the patterns, sorted; of folders, those with the suffix.
 
     Raises `ValueError` for patterns without a match.
     """
@@ -173,12 +173,12 @@ def _find_shards(patterns: Sequence[str]) -> list[Path]:
     missing = []
     for pattern in patterns:
         path = Path(pattern)
-        top, glob = path, "**/*.tar"
+        top, glob = path, f"**/*.{suffix}"
         if not path.is_dir():
             top, glob = Path(path.anchor), str(path.relative_to(path.anchor))
         files = {file for file in top.glob(glob) if file.is_file()}
         if not files:
-            missing.append(f"no shard matches `{top / glob}`; check the path")
+            missing.append(f"no file matches `{top / glob}`; check the path")
         shards |= files
     if missing:
         raise ValueError("\n".join(missing))

@@ -222,7 +222,7 @@ def test_missing_shards_are_named(tmp_path: Path) -> None:
     source = TarShards(shards=(str(tmp_path / "a.tar"), str(tmp_path / "b*.tar")))
     with pytest.raises(
         ValueError,
-        match=r"no shard matches `.*a\.tar`; check the path\nno shard matches `.*b\*\.tar`",
+        match=r"no file matches `.*a\.tar`; check the path\nno file matches `.*b\*\.tar`",
     ):
         source.clips()
 
@@ -242,7 +242,7 @@ def test_a_folder_means_all_tars_below_it(tmp_path: Path) -> None:
 def test_a_folder_without_a_tar_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for pattern in ("data", "dat*"):
-        with pytest.raises(ValueError, match=r"no shard matches `.*dat"):
+        with pytest.raises(ValueError, match=r"no file matches `.*dat"):
             TarShards(shards=str(tmp_path / pattern)).clips()
 
 

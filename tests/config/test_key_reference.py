@@ -1,4 +1,4 @@
-"""The tables of keys in docs/studies.md are those of the models that validate a study.
+"""The tables of keys in docs/keys.md are those of the models that validate a study.
 
 After a change of the models, `python -m tests.config.test_key_reference` rewrites them.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from ablate.cli.json_schema import build_schema
 from ablate.config.keys import SETTINGS
 
-DOCS = Path(__file__).parents[2] / "docs" / "studies.md"
+DOCS = Path(__file__).parents[2] / "docs" / "keys.md"
 TABLES = re.compile(r"(?<=<!-- keys -->\n).*?(?=<!-- end of keys -->)", re.DOTALL)
 SECTIONS = {  # model -> heading of its table
     "SeedGrowth": "`seeds` that grow",
@@ -39,7 +39,7 @@ def format_tables() -> str:
     settings = "\n".join(f"| `{name}` | {about} |" for name, about in SETTINGS.items())
     tables = [
         format_table("A study", schema),
-        f"### Settings of the baseline\n\n| setting | is |\n|---|---|\n{settings}",
+        f"## Settings of the baseline\n\n| setting | is |\n|---|---|\n{settings}",
         *(format_table(title, models[name]) for name, title in SECTIONS.items()),
     ]
     return "\n" + "\n\n".join(tables) + "\n\n"
@@ -53,7 +53,7 @@ def format_table(title: str, section: Mapping[str, Any]) -> str:
         for key, value in section["properties"].items()
     )
     return "\n".join(
-        [f"### {title}\n", "| key | value | default | is |", "|---|---|---|---|", *rows]
+        [f"## {title}\n", "| key | value | default | is |", "|---|---|---|---|", *rows]
     )
 
 

@@ -1,0 +1,103 @@
+"""The scripts and the notebook in examples/ run, and so does the Python in the documentation."""
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import soundfile
+
+import ablate
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+LABELS = {"low": 220, "high": 1760}
+NUM_RUNS = 7  # 2 masks x 2 seeds, 2 random inits, log-mel statistics
+TINY = {
+    "study": "my_sounds",
+    "seeds": 2,
+    "budget.steps": 4,
+    "budget.batch": 4,
+    "crop_frames": 32,
+    "encoder.layers": 1,
+    "predictor.layers": 1,
+    "probes.knn.k": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def study_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working directory with a folder of sounds, on which the first example has run."""
+    folder = tmp_path_factory.mktemp("examples")
+    for label, hertz in LABELS.items():
+        (folder / "sounds" / label).mkdir(parents=True)
+        for number in range(10):
+            wave = np.sin(2 * np.pi * (hertz + number) * np.arange(8000) / 16000)
+            soundfile.write(folder / "sounds" / label / f"{number}.wav", wave, 16000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        for name in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):
+            patch.delenv(name, raising=False)
+        load_example("compare_masks").compare_masks(Path("sounds"), TINY)
+        yield folder
+
+
+def load_example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_two_masks_are_compared_on_a_folder(study_dir: Path) -> None:
+    results = ablate.results("reports/my_sounds")
+    assert set(results.trials["masker"]) == {"random", "block"}
+    assert (study_dir / "reports" / "my_sounds" / "index.html").exists()
+
+
+def test_scores_are_drawn_seed_by_seed(study_dir: Path) -> None:
+    plot = load_example("plot_results")
+    plot.plot_pairs("reports/my_sounds", "masker", "random", "block", "pairs.png")
+    assert (study_dir / "pairs.png").stat().st_size > 5000
+
+
+def test_features_of_a_run_are_classified(study_dir: Path) -> None:
+    run = ablate.results("reports/my_sounds").trials["fingerprint"].iloc[0]
+    example = load_example("classify_features")
+    text = example.classify(f"runs/{run}", Path("sounds/manifest.csv"))
+    assert re.search(r"accuracy\s+1\.00", text)  # two tones, three octaves apart
+
+
+def test_the_python_in_the_tutorials_runs(study_dir: Path) -> None:
+    """Runs the blocks of each page in one namespace, with the report of the example."""
+    pages = ["tutorials/own_masker.md", "tutorials/study_to_paper.md"]
+    for page in pages:
+        text = (ROOT / "docs" / page).read_text()
+        names = {"__name__": "docs"}
+        blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+        assert blocks
+        for block in blocks:
+            exec(compile(block.replace("reports/tiny", "reports/my_sounds"), page, "exec"), names)
+
+
+@pytest.mark.skipif(find_spec("nbclient") is None, reason="needs nbclient: .[dev]")
+def test_the_notebook_runs(study_dir: Path) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    client = pytest.importorskip("nbclient").NotebookClient
+    notebook = nbformat.read(EXAMPLES / "study.ipynb", as_version=4)
+    synthetic = r"\{type: ablate.audio.synthetic.Synthetic.*\}"
+    sounds = "{type: ablate.audio.sources.Folder, manifest: sounds/manifest.csv}"
+    settings = {key: value for key, value in TINY.items() if key != "study"}
+    for cell in notebook.cells:  # these trials have been trained already
+        cell.source = re.sub(synthetic, sounds, cell.source)
+        cell.source = cell.source.replace('{"budget.steps": 40}', str(settings))
+    client(notebook, timeout=600, resources={"metadata": {"path": study_dir}}).execute()
+    trained = {record.parent.name for record in Path("runs").glob("*/run.json")}
+    assert len(trained) == NUM_RUNS
