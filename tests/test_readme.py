@@ -51,8 +51,10 @@ def test_the_masker_of_the_readme_passes_the_checks():
 def test_the_studies_of_the_pages_can_be_planned(tmp_path, page, line):
     file = tmp_path / "question.yaml"
     file.write_text(find_code_block("yaml", line, page))
-    study = loader.load(file, [f"data.{part}_per_class=2" for part in ("clips", "valid", "test")])
-    assert study.name == line.removeprefix("study: ")
+    name = line.removeprefix("study: ")
+    few = [f"data.{part}_per_class=2" for part in ("clips", "valid", "test")]
+    study = loader.load(file, [f"study={name}", *few])
+    assert study.name == name
     assert set(study.factors) == {"masker", "optimizer.rate"}
     with Pool(tmp_path / "cache", size=1) as pool:
         planned = prepare(study, pool, create_console())
