@@ -88,7 +88,7 @@ def describe_same_sounds(
 ) -> Iterator[str]:
     """Yields lines about the duplicates among the files of a manifest."""
     rows = [row.cells for row in CsvTable(manifest, required="path").rows()]
-    splits: dict[str, set[str]] = {}  # of a file: several if its segments are in several
+    splits: dict[str, set[str]] = {}  # several for a file whose segments are in several
     for row in rows:
         split = row.get("split") or f"fold {row.get('fold', '')}"
         splits.setdefault(row["path"], set()).add(split)

@@ -26,7 +26,7 @@ class ClipColumns:
     """The columns of clips, counted over all windows of a clip, without those of padding only."""
 
     patchifier: AbstractPatchifier
-    grid: Grid  # of a window
+    grid: Grid  # a window has it
     bands: int
     crop_frames: int  # length of a window
     window_step: int  # frames from the start of a window to that of the next

@@ -19,7 +19,7 @@ from ablate.probing.views import MODULATION, SUMMARY, TOKENS, Pooling, View, Vie
 BASELINES: tuple[Pooling, ...] = ("mean_std", "deltas", "segments4", MODULATION)
 # 16 Hz at a hop of 10 ms, which holds nearly all modulation of speech
 NUM_MODULATION_BANDS = 16
-FRAMES_PER_CYCLE = 100  # of the lowest modulation band
+FRAMES_PER_CYCLE = 100  # in the lowest modulation band
 
 
 class ClipFrames(Protocol):

@@ -27,7 +27,7 @@ Pooling = Literal[
     "modulation",
 ]
 Layers = Literal["last", "mean", "each", "concat"]
-MODULATION: Pooling = "modulation"  # of log-mel statistics only
+MODULATION: Pooling = "modulation"  # only log-mel statistics have it
 POOLINGS: tuple[Pooling, ...] = tuple(p for p in get_args(Pooling) if p != MODULATION)
 DELTAS: Pooling = "deltas"
 SEGMENTS: dict[Pooling, int] = {"segments2": 2, "segments4": 4, "segments8": 8}  # stretches

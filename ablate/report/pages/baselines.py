@@ -64,11 +64,11 @@ def _summarise_baselines(
         ]
         for probe in probes
     }
-    found = [name for scores in by_probe.values() for each in scores for name in each]
+    names = [name for scores in by_probe.values() for each in scores for name in each]
     return {
         name: {
             probe: compute_mean(each.get(name) for each in scores)
             for probe, scores in by_probe.items()
         }
-        for name in dict.fromkeys(found)
+        for name in dict.fromkeys(names)
     }
