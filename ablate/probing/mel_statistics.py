@@ -20,6 +20,8 @@ BASELINES: tuple[Pooling, ...] = ("mean_std", "deltas", "segments4", MODULATION)
 # 16 Hz at a hop of 10 ms, which holds nearly all modulation of speech
 NUM_MODULATION_BANDS = 16
 FRAMES_PER_CYCLE = 100  # in the lowest modulation band
+FRAMES_AT_ONCE = 8192  # of a long clip; 82 s at a hop of 10 ms
+VALUES_AT_ONCE = 2**20  # transformed at once, so that long clips need no more memory
 
 
 class ClipFrames(Protocol):
@@ -88,26 +90,46 @@ def compute_modulation(mel: Matrix) -> Matrix:
     """
     mean, frames = mel.mean(axis=0), len(mel)
     length = max(frames, FRAMES_PER_CYCLE)
-    magnitudes = np.abs(np.fft.rfft(mel - mean, n=length, axis=0)) / frames
-    band = np.rint(np.arange(len(magnitudes)) * FRAMES_PER_CYCLE / length).astype(np.int64)
-    rows = [mean]
-    rows += [
-        magnitudes[band == number].mean(axis=0) for number in range(1, NUM_MODULATION_BANDS + 1)
+    bands_at_once = max(1, VALUES_AT_ONCE // length)
+    pieces = [
+        _compute_magnitudes(mel[:, start : start + bands_at_once], length)
+        for start in range(0, mel.shape[1], bands_at_once)
     ]
-    return np.concatenate(rows).astype(np.float32)
+    magnitudes = np.concatenate(pieces, axis=1)
+    return np.concatenate([mean, magnitudes.flatten()]).astype(np.float32)
+
+
+def _compute_magnitudes(mel: Matrix, length: int) -> Matrix:
+    """Computes the magnitudes of modulation, (16, bands), of frames padded to `length`."""
+    spectrum = np.abs(np.fft.rfft(mel - mel.mean(axis=0), n=length, axis=0)) / len(mel)
+    number = np.rint(np.arange(len(spectrum)) * FRAMES_PER_CYCLE / length).astype(np.int64)
+    rows = [spectrum[number == n].mean(axis=0) for n in range(1, NUM_MODULATION_BANDS + 1)]
+    magnitudes: Matrix = np.stack(rows).astype(np.float32)
+    return magnitudes
 
 
 def _sum_frames(mel: Matrix, poolings: Sequence[Pooling]) -> Sums:
-    """Sums the frames of a clip: a frame is a token, and the grid has one row."""
-    frames = len(mel)
-    zeros, column = torch.zeros(frames, dtype=torch.int64), torch.arange(frames)
-    order = TokenOrder(column, torch.full_like(column, frames), column > 0)
-    return Sums.compute(
-        torch.from_numpy(np.ascontiguousarray(mel)),
-        zeros,
-        zeros,
-        units=1,
-        rows=1,
-        poolings=poolings,
-        order=order,
-    )
+    """Sums the frames of a clip: a frame is a token, and the grid has one row.
+
+    Differences in time are those within pieces of `FRAMES_AT_ONCE` frames.
+    """
+    earlier: Sums | None = None
+    for start in range(0, len(mel), FRAMES_AT_ONCE):
+        piece = np.ascontiguousarray(mel[start : start + FRAMES_AT_ONCE])
+        zeros = torch.zeros(len(piece), dtype=torch.int64)
+        column = torch.arange(start, start + len(piece))
+        order = TokenOrder(column, torch.full_like(column, len(mel)), column > start)
+        sums = Sums.compute(
+            torch.from_numpy(piece),
+            zeros,
+            zeros,
+            units=1,
+            rows=1,
+            poolings=poolings,
+            order=order,
+        )
+        if earlier is not None:
+            sums.add_to_first(earlier)
+        earlier = sums
+    assert earlier is not None, "a clip has a frame"
+    return earlier
