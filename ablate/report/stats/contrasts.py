@@ -167,12 +167,13 @@ def _list_untrained_contrasts(results: Results) -> Iterator[Contrast]:
 def find_strongest_baseline(trials: Sequence[TrialResult]) -> str | None:
     """Finds the baseline without training with the highest mean score over trials.
 
-    A baseline that one of the trials lacks is left out. None if there is none.
+    A baseline that has not been scored for some trials counts by the others. None if there is none.
     """
-    names = [name for t in trials for name in t.untrained_scores]
-    shared = [n for n in dict.fromkeys(names) if all(n in t.untrained_scores for t in trials)]
-    means = {name: fmean(trial.untrained_scores[name] for trial in trials) for name in shared}
-    return max(means, key=lambda name: means[name], default=None)
+    values: dict[str, list[float]] = {}
+    for trial in trials:
+        for name, score in trial.untrained_scores.items():
+            values.setdefault(name, []).append(score)
+    return max(values, key=lambda name: fmean(values[name]), default=None)
 
 
 def _list_confirmation_contrasts(results: Results) -> Iterator[Contrast]:
