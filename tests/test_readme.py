@@ -148,6 +148,33 @@ def test_the_findings_in_the_readme_are_those_of_the_published_reports(
     assert words.format(stated) in " ".join(README.split())
 
 
+def test_the_numbers_of_spoken_commands_in_the_readme_are_those_of_the_published_report():
+    findings, text = read_findings(RESULTS / "span_length_speech"), " ".join(README.split())
+    strips = next(each for each in findings.variants if each.variant == "ms40")
+    over_mel = strips.over_mel_statistics_by["knn.mean_std"]
+    assert f"are {over_mel:.1f} points above log-mel statistics of the same pooling" in text
+    strongest = next(v for v in findings.verdicts if (v.family, v.level) == ("untrained", "ms40"))
+    assert strongest.verdict.startswith("undecided")
+    assert f"above the best statistics (+{strongest.difference:.1f}, three seeds)" in text
+    longest = next(v for v in findings.verdicts if v.level == "ms160" and v.family == "pooled")
+    assert longest.verdict.startswith("undecided")
+    assert f"lowers them by {-longest.difference:.1f} points" in text
+    assert len(findings.seeds) == 3
+
+
+def test_the_demonstration_in_the_readme_is_that_of_the_published_report():
+    findings, text = read_findings(RESULTS / "masking"), " ".join(README.split())
+    best = next(v for v in findings.verdicts if v.family == "untrained" and "random, s" in v.level)
+    assert (best.level, best.verdict, best.against) == ("random, strips", "better", "random init")
+    assert f"baseline without training (random init) by {best.difference:.1f} points" in text
+    by_knn = {
+        row.level: -row.differences["knn.segments4"].mean
+        for row in findings.robustness
+        if row.factor == "masker"
+    }
+    assert f"worse by {by_knn['block']:.1f} to {by_knn['curriculum']:.1f} points" in text
+
+
 def test_ci_runs_the_command_of_the_readme():
     gate = (ROOT / ".ci" / "run").read_text()
     assert "<!-- tests -->" in gate
