@@ -255,13 +255,13 @@ def write_report(
     Raises `ReportKeptError` if the present report has more finished trials, unless `force`.
     """
     from ablate.report import report
-    from ablate.report.pages import overview_page
+    from ablate.report.pages import report_list
 
     if not force:
         replacement.check_results(plan, folders)
     interim_looks.record_look(plan, folders.runs)
     summary = report.write_report(plan, folders.runs, folders.reports / plan.study)
-    overview_page.write_overview_page(folders.reports)
+    report_list.write_report_list(folders.reports)
     summary.render(console)
 
 

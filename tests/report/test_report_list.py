@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ablate.report.pages.comparison import build_contrast_comparison, write_comparison_page
 from ablate.report.pages.findings import read_findings
-from ablate.report.pages.overview_page import write_overview_page
+from ablate.report.pages.report_list import write_report_list
 from ablate.report.report import write_report
 from ablate.report.stats.study_diff import build_comparison_table
 from tests.report.conftest import StudyBuilder
@@ -21,12 +21,12 @@ def test_two_reports_are_listed_and_compared(tmp_path: Path) -> None:
         plan = replace(builder.build(), study=name, title=f"Is {name} <better>?")
         write_report(plan, builder.runs, reports / name)
         results.append(replace(builder.results(), plan=plan))
-    page = write_overview_page(reports).read_text()
+    page = write_report_list(reports).read_text()
     for name in ("mine", "mine-try"):
         assert f'href="{name}/index.html">Is {name} &lt;better&gt;?' in page
     assert "1 better" in page
     (reports / "mine" / "findings.json").write_text('{"format": 0}')
-    assert "ablate report mine<" in write_overview_page(reports).read_text()
+    assert "ablate report mine<" in write_report_list(reports).read_text()
 
     findings = [replace(read_findings(reports / "mine-try"), study=name) for name in ("a", "b")]
     other = [replace(verdict, verdict="undecided: 3") for verdict in findings[1].verdicts]

@@ -26,10 +26,10 @@ class ListedReport:
         return {word: words.count(word) for word in sorted(set(words))}
 
 
-def write_overview_page(reports: Path) -> Path:
+def write_report_list(reports: Path) -> Path:
     """Writes the list of all reports in a folder, by name; returns the path of the page."""
     page = reports / PAGE
-    write_atomically(page, render_template("overview.html.j2", {"reports": [*_list(reports)]}))
+    write_atomically(page, render_template("report_list.html.j2", {"reports": [*_list(reports)]}))
     return page
 
 
