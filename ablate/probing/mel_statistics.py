@@ -20,7 +20,7 @@ BASELINES: tuple[Pooling, ...] = ("mean_std", "deltas", "segments4", MODULATION)
 # 16 Hz at a hop of 10 ms, which holds nearly all modulation of speech
 NUM_MODULATION_BANDS = 16
 FRAMES_PER_CYCLE = 100  # in the lowest modulation band
-FRAMES_AT_ONCE = 8192  # of a long clip; 82 s at a hop of 10 ms
+FRAMES_AT_ONCE = 8192  # pooled at once, 82 s at a hop of 10 ms
 VALUES_AT_ONCE = 2**20  # transformed at once, so that long clips need no more memory
 
 
