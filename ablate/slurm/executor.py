@@ -84,7 +84,9 @@ class Cluster:
     def format_sbatch(self, jobs: Sequence[RunJob]) -> str:
         """Returns the sbatch scripts that `submit` would submit. Raises as `submit`."""
         scripts = []
-        for group in group_jobs(jobs, self.resources, self._folder / "SUBMISSION"):
+        groups = group_jobs(jobs, self.resources, self._folder / "SUBMISSION")
+        code_snapshot.find_code(_list_settings(groups, jobs[0].probes if jobs else {}))
+        for group in groups:
             if group.canary is not None:
                 scripts.append(group.format_sbatch(group.canary, self._study))
             after = "CANARY" if group.canary is not None else ""
@@ -225,8 +227,7 @@ class Cluster:
         """Writes all files that the jobs will read."""
         (home / "logs").mkdir(parents=True)
         write_json(home / "probes.json", probes)
-        settings = [config.settings for group in groups for config in group.configs]
-        code_snapshot.copy_code([*settings, dict(probes)], home / "code")
+        code_snapshot.copy_code(_list_settings(groups, probes), home / "code")
         for group in groups:
             group.write(home / "probes.json", self._cache)
 
@@ -256,6 +257,11 @@ class Cluster:
             records[index] = replace(records[index], number=number)
             submissions.record_jobs(group.home, records[index])
             submissions.write_arrays(group.home, records)
+
+
+def _list_settings(groups: Sequence[Group], probes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Lists the settings whose parts the jobs import."""
+    return [*(config.settings for group in groups for config in group.configs), dict(probes)]
 
 
 def _query_states(jobs: Iterable[SubmittedJob | None]) -> dict[str, QueueState] | None:

@@ -40,7 +40,8 @@ def format_script(
     """
     from submitit.slurm.slurm import _make_sbatch_string  # slow; `ablate plan` needs none of it
 
-    # -P: import the snapshot, not what is in the working directory when the job starts
+    # -P, and PYTHONSAFEPATH for further processes: import the snapshot, not what is in the working
+    # directory when the job starts
     python = profile.python or shlex.quote(sys.executable)
     command = f"{python} -u -P -m {module} {shlex.join([*options, str(spec)])}"
     # a trial of several ranks is a job step of its own, next to the process that starts it
@@ -74,7 +75,7 @@ def format_script(
 def _format_setup(profile: Profile, code: Path) -> list[str]:
     """Returns the shell lines before the command: those of the profile, then the environment."""
     # one thread, as in local runs: with more, sums are computed in another order
-    exports = {**ONE_THREAD, **profile.environment, "PYTHONUNBUFFERED": "1"}
+    exports = {**ONE_THREAD, **profile.environment, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
     return [
         *profile.setup,
         *(f"export {key}={shlex.quote(value)}" for key, value in exports.items()),
