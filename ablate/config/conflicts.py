@@ -21,7 +21,7 @@ from ablate.config.keys import DEFAULT_SCORE, SETTINGS, StudyFile
 from ablate.config.sections import Limits, list_seeds
 from ablate.config.sweep import find_sweep_problems
 from ablate.config.tree import Node
-from ablate.config.validation import KeyProblem
+from ablate.config.validation import MAX_NAME_BYTES, KeyProblem, is_long_name
 from ablate.core.suggest import did_you_mean
 
 POOLINGS = (
@@ -87,8 +87,9 @@ def _find_baseline_problems(baseline: Node) -> Iterator[KeyProblem]:
 
 def _find_probe_problems(probes: Mapping[str, Mapping[str, Any]]) -> Iterator[KeyProblem]:
     for name, probe in probes.items():
-        if not re.fullmatch(r"[\w+-]+", name):
-            rule = "a probe's name is made of letters, digits, `_`, `-`, `+`"
+        if not re.fullmatch(r"[\w+-]+", name) or is_long_name(name):
+            made_of = "letters, digits, `_`, `-`, `+`"
+            rule = f"a probe's name is made of {made_of}, {MAX_NAME_BYTES} bytes at most"
             yield KeyProblem(f"{rule}; got `{name}`", (name,))
         if "type" not in probe:
             hint = did_you_mean(name, [other for other in probes if other != name])

@@ -8,7 +8,13 @@ from pydantic import PlainValidator
 from pydantic_core import PydanticCustomError
 
 from ablate.config.tree import Node, to_yaml_scalar
-from ablate.config.validation import RULE, KeyProblem, SectionError
+from ablate.config.validation import (
+    MAX_NAME_BYTES,
+    RULE,
+    KeyProblem,
+    SectionError,
+    is_long_name,
+)
 from ablate.core.suggest import did_you_mean
 
 PROBE = "probe"  # the one factor that is not a setting: which of the study's probes scores
@@ -80,8 +86,12 @@ def _read_levels(name: str, factor: Node, problems: list[KeyProblem]) -> Levels:
     if isinstance(factor.value, dict) and factor.value:
         for label in factor.value:
             if not label or label.startswith(".") or re.search(r"[/\\\n]", label):
-                rule = "labels name files: they may not contain `/` or begin with `.`"
+                rule = r"labels name files: they may not contain `/` or `\`, or begin with `.`"
                 message = f"{rule}; got `{label}` in factor `{name}`"
+                problems.append(KeyProblem(message, (name, label)))
+            elif is_long_name(label):
+                rule = f"labels name files: they have {MAX_NAME_BYTES} bytes at most"
+                message = f"{rule}; got `{label[:20]}...` in factor `{name}`"
                 problems.append(KeyProblem(message, (name, label)))
         return factor.value
     if not isinstance(factor.value, list) or not factor.value:

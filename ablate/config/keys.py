@@ -16,10 +16,12 @@ from ablate.config.sections import Confirm, Evaluate, Limits, MatchBudget, Repor
 from ablate.config.sweep import Sweep
 from ablate.config.tree import Node
 from ablate.config.validation import (
+    MAX_NAME_BYTES,
     NOT_NULL,
     KeyProblem,
     StudySection,
     Tuple,
+    is_long_name,
     key_names,
     raise_any,
     require,
@@ -59,13 +61,22 @@ def _one_line(text: str) -> str:
 Note = Annotated[str, AfterValidator(_one_line), require("must be a line of text")]
 
 
+def _name_files(text: str) -> str:
+    if is_long_name(text):
+        raise ValueError("too long for the name of a file")
+    return text
+
+
 class StudyFile(StudySection):
     """The keys of a study file, each valid in itself; `conflicts.py` checks them together."""
 
     name: Annotated[
         str,
         StringConstraints(pattern=r"^\w[\w.+-]*$"),
-        require("must be a name of letters, digits, `_`, `-`, `+`, `.`"),
+        AfterValidator(_name_files),
+        require(
+            f"must be a name of letters, digits, `_`, `-`, `+`, `.`, {MAX_NAME_BYTES} bytes at most"
+        ),
     ] = Field(alias="study", description="the name of the report's folder")
     baseline: Annotated[Node, WithJsonSchema({"type": "object"})] = Field(
         description="the settings that all trials share"

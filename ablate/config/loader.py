@@ -4,19 +4,12 @@ Everything that can be checked without building a part is checked here, and all 
 reported at once with file and line. What only the parts know is checked by a worker.
 """
 
-import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
-
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.reader import ReaderError
-from ruamel.yaml.scalarbool import ScalarBoolean
 
 from ablate.config import package_files
 from ablate.config.keys import DEFAULT_PROBES, KEYS, SETTINGS
@@ -28,12 +21,13 @@ from ablate.config.tree import (
     merge,
     overlay,
     set_path,
-    to_yaml_scalar,
 )
+from ablate.config.yaml_reader import parse_yaml
 from ablate.core.suggest import did_you_mean
 
 TRY = "-try"  # ends the name of a study whose settings were replaced on the command line
 NO_TRY = ("limits", "slurm", "notify", "description")  # keys that change no result
+MAX_LINKS = 100  # files that a study may extend, each counted as often as it is read
 
 
 def load(file: Path, overrides: Sequence[str] = ()) -> Study:
@@ -55,7 +49,7 @@ def load(file: Path, overrides: Sequence[str] = ()) -> Study:
     defaults = {"probes": from_plain(DEFAULT_PROBES, "the default probes")}
     tree = Node({**defaults, **tree.children}, tree.place)
     if "baseline" in tree.children:
-        baseline = _extend(tree.children["baseline"], file, problems, (file,))
+        baseline = _extend(tree.children["baseline"], file, problems, (file,), count(1))
         tree = Node({**tree.children, "baseline": baseline}, tree.place)
     for override in overrides:
         tree = _override(tree, override, problems)
@@ -83,7 +77,7 @@ def parse_settings(text: str, source: str) -> dict[str, Any]:
 
     `source` names the text in errors. Raises `StudyError`.
     """
-    node = _parse(text, source, lines=False)
+    node = parse_yaml(text, source, lines=False)
     if not node.is_mapping:
         raise StudyError([f"{source}: expected settings, got {node.plain()!r}"])
     plain: dict[str, Any] = node.plain()
@@ -101,76 +95,15 @@ def read(file: Path) -> Node:
         raise StudyError([f"{file}: not UTF-8 text ({error.reason}); save it as UTF-8"]) from error
     except OSError as error:
         raise StudyError([f"{file}: cannot be read: {error.strerror}"]) from error
-    node = _parse(text, str(file))
+    node = parse_yaml(text, str(file))
     if node.value is None:
         raise StudyError([f"{file}: the file is empty"])
     return node
 
 
-def _parse(text: str, source: str, *, lines: bool = True) -> Node:
-    """Parses YAML 1.2, in which `1e-3` is a number and `no` is text."""
-    try:
-        value = YAML(typ="rt", pure=True).load(text)
-    except (YAMLError, ValueError) as error:
-        line, problem = _describe_yaml_error(error, text)
-        place = f"{source}:{line}" if lines and line else source
-        raise StudyError([f"{place}: {problem}"]) from error
-    problems: list[str] = []
-    node = _to_node(value, source, 1 if lines else None, problems)
-    if problems:
-        raise StudyError(problems)
-    return node
-
-
-def _describe_yaml_error(error: Exception, text: str) -> tuple[int | None, str]:
-    """Returns the line of an error of the YAML library, counted from 1 if known, and a message."""
-    if isinstance(error, DuplicateKeyError):
-        line = error.problem_mark.line
-        key = text.splitlines()[line][error.problem_mark.column :].split(":")[0]
-        return line + 1, f"the key `{key}` appears twice in one mapping; keep one of them"
-    if isinstance(error, MarkedYAMLError):
-        mark = error.problem_mark or error.context_mark
-        problem = "a tab; YAML is indented with spaces" if "\\t" in error.problem else error.problem
-        return mark.line + 1 if mark else None, f"not YAML: {problem}"
-    if isinstance(error, ReaderError):
-        line = text.count("\n", 0, error.position) + 1
-        return line, f"not YAML: the character U+{error.character:04X}; leave it out"
-    return None, f"invalid date or number: {error}; write it in quotes"
-
-
-def _to_node(
-    value: Any, source: str, line: int | None, problems: list[str], parents: tuple[int, ...] = ()
+def _extend(
+    node: Node, file: Path, problems: list[str], chain: tuple[Path, ...], num_links: Iterator[int]
 ) -> Node:
-    """Converts the YAML library's objects to plain values with places."""
-    place = source if line is None else f"{source}:{line}"
-    if id(value) in parents:
-        problems.append(f"{place}: an alias that contains itself")
-    elif isinstance(value, CommentedMap | CommentedSeq):
-        items = value.items() if isinstance(value, CommentedMap) else enumerate(value)
-        children: dict[str, Node] = {}
-        for key, child in items:
-            marks = (value.lc.data or {}).get(key)  # a key merged by `<<` has no mark
-            child_line = marks[0] + 1 if marks and line is not None else line
-            children[to_yaml_scalar(key)] = _to_node(
-                child, source, child_line, problems, (*parents, id(value))
-            )
-        is_map = isinstance(value, CommentedMap)
-        return Node(children if is_map else list(children.values()), place)
-    elif isinstance(value, ScalarBoolean):
-        return Node(bool(value), place)
-    elif value is None or isinstance(value, bool):
-        return Node(value, place)
-    elif isinstance(value, float) and not math.isfinite(value):
-        problems.append(f"{place}: {value} is not a finite number")
-    else:
-        for kind in (int, float, str):  # drops the library's record of how they were written
-            if isinstance(value, kind):
-                return Node(kind(value), place)
-        problems.append(f"{place}: `{value}` is a {type(value).__name__}; write it in quotes")
-    return Node(None, place)
-
-
-def _extend(node: Node, file: Path, problems: list[str], chain: tuple[Path, ...]) -> Node:
     """Merges a mapping into the file that it `extends`.
 
     The path is relative to `file`; if there is no such file, it may be a recipe of the package.
@@ -188,6 +121,8 @@ def _extend(node: Node, file: Path, problems: list[str], chain: tuple[Path, ...]
     base: Node | None = None
     for one in links:
         other = _resolve_link(str(one.value), file)
+        if next(num_links) > MAX_LINKS:
+            raise StudyError([f"{one.place}: `extends` reads more than {MAX_LINKS} files"])
         inherited = _read_linked(one, other, problems, chain)
         if inherited is None:
             continue
@@ -195,7 +130,9 @@ def _extend(node: Node, file: Path, problems: list[str], chain: tuple[Path, ...]
         if base is not None and changes is not None:
             base = overlay(base, changes)
             continue
-        extended = _extend(inherited.without("overlay"), other, problems, (*chain, other))
+        extended = _extend(
+            inherited.without("overlay"), other, problems, (*chain, other), num_links
+        )
         base = extended if base is None else merge(base, extended)
     return own if base is None else merge(base, own)
 
@@ -246,7 +183,7 @@ def _override(tree: Node, override: str, problems: list[str]) -> Node:
     elif path[0] not in KEYS:
         path = ("baseline", *path)
     try:
-        node = _parse(value, COMMAND_LINE, lines=False)
+        node = parse_yaml(value, COMMAND_LINE, lines=False)
         if isinstance(text := node.plain(), str) and _is_cut(value, text):
             quoted = f"""{key}='"{value}"'"""
             problems.append(

@@ -4,14 +4,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from ablate.config.validation import Count, KeyProblem, StudySection, raise_any, require, seed_list
+from ablate.config.validation import (
+    MAX_SEEDS,
+    Count,
+    KeyProblem,
+    StudySection,
+    raise_any,
+    require,
+    seed_list,
+)
 
 
 class SeedGrowth(StudySection):
     """The `seeds` of a study that adds some for as long as a contrast is undecided."""
 
     start: Count = Field(description="number of seeds at the first look")
-    max: Count = Field(description="largest number of seeds")
+    max: Annotated[
+        int, Field(ge=1, le=MAX_SEEDS), require(f"must be a count from 1 to {MAX_SEEDS}")
+    ] = Field(description="largest number of seeds")
     step: Count = Field(
         default=2,
         description="seeds added per look; each look spends a share of `alpha`",
@@ -58,7 +68,9 @@ class Confirm(StudySection):
         description="variants to confirm, the best by validation score, "
         "as in `confirm: {top: 2, seeds: 5}`"
     )
-    num_seeds: Annotated[int, Field(ge=2), require("must be a count from 2 up")] = Field(
+    num_seeds: Annotated[
+        int, Field(ge=2, le=MAX_SEEDS), require(f"must be a count from 2 to {MAX_SEEDS}")
+    ] = Field(
         alias="seeds",
         description="fresh seeds per variant (one has no spread), "
         "as in `confirm: {top: 2, seeds: 5}`",

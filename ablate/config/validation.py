@@ -28,6 +28,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from ablate.config.tree import Node, Path
 from ablate.core.suggest import did_you_mean
 
+MAX_NAME_BYTES = 100  # of a name or label; the name of a picture holds two of them
+MAX_SEEDS = 10_000
 RULE = "rule"  # type of the errors that `require` raises
 MESSAGES = {  # pydantic's type of an error -> what is wrong with the value
     "list_type": "must be a list",
@@ -37,6 +39,11 @@ MESSAGES = {  # pydantic's type of an error -> what is wrong with the value
     "string_type": "must be text",
     "too_short": "must not be empty",
 }
+
+
+def is_long_name(text: str) -> bool:
+    """Returns whether a name or label is too long to be part of a file's name."""
+    return len(text.encode()) > MAX_NAME_BYTES
 
 
 class StudySection(BaseModel):
@@ -115,6 +122,9 @@ def seed_list(first: int, rule: str) -> PlainValidator:
     """Reads seeds: a list, or a count, which stands for consecutive seeds from `first` on."""
 
     def read(value: Any) -> tuple[int, ...]:
+        if (value if type(value) is int else 0) > MAX_SEEDS:
+            rule_of_size = f"must be {MAX_SEEDS} seeds at most"
+            raise PydanticCustomError(RULE, "{rule}", {"rule": rule_of_size})
         seeds = list(range(first, first + value)) if type(value) is int else value
         valid = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
         if not valid or not seeds or len(set(seeds)) < len(seeds):

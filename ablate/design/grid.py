@@ -5,6 +5,7 @@ place for it, such as the width of a projector that is switched off.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from ablate.config.design import BASELINE, Condition, Design
@@ -12,15 +13,22 @@ from ablate.config.study import StudyError
 from ablate.design.factors import Factor, Level
 
 Levels = dict[str, str]  # factor -> label
+MAX_COMBINATIONS = 1_000_000  # of a grid, before it is reduced
 
 
 def enumerate_combinations(design: Design, varied: Sequence[Factor]) -> list[tuple[Levels, int]]:
     """Lists the different combinations, and how many combinations of the design each replaces.
 
     Raises:
-        StudyError: everything is excluded, or the combination that the others are compared with is;
+        StudyError: there are too many combinations; everything is excluded, or the combination that
+            the others are compared with is;
             or a variant of a list names levels of zipped factors that do not vary together.
     """
+    if design.kind == "grid":
+        num_combinations = math.prod(len(factor.levels) for factor in varied)
+        if num_combinations > MAX_COMBINATIONS:
+            rule = f"a grid may have {MAX_COMBINATIONS}; vary less, or use another `design`"
+            raise StudyError([f"`factors` have {num_combinations} combinations of levels; {rule}"])
     counts: dict[tuple[tuple[str, str], ...], int] = {}
     reference = {factor.name: factor.baseline for factor in varied}
     for levels in _list_designed(design, varied, reference):

@@ -5,17 +5,20 @@ study that is stopped early has complete comparisons. A worker validates them an
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ablate.config.design import BASELINE
 from ablate.config.factors import PROBE
-from ablate.config.study import Study
+from ablate.config.study import Study, StudyError
 from ablate.core.nested import set_nested
 from ablate.core.records.planning import ResolvedTrial, TrialReply
 from ablate.design.factors import AND, Changes, Factor, Path
 from ablate.design.grid import Levels, enumerate_combinations
+
+MAX_TRIALS = 100_000
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,13 @@ class PlannedTrial:
 def build_trials(study: Study, varied: Sequence[Factor]) -> list[PlannedTrial]:
     """Builds every combination of the design with every seed.
 
-    Raises as `enumerate_combinations`.
+    Raises `StudyError` if there are more than `MAX_TRIALS`, and as `enumerate_combinations`.
     """
     combinations = enumerate_combinations(study.design, varied)
+    counts = len(combinations), len(study.all_seeds)
+    if math.prod(counts) > MAX_TRIALS:
+        amount = f"{counts[0]} variants with {counts[1]} seeds are {math.prod(counts)} trials"
+        raise StudyError([f"{amount}; a study has {MAX_TRIALS} at most"])
     baseline = study.baseline.plain()
     return [
         _build_trial(baseline, varied, levels, count, seed)

@@ -25,6 +25,7 @@ from ablate.report.pages.answer import write_answer, write_lead
 from ablate.report.pages.baselines import build_baseline_table
 from ablate.report.pages.caveats import list_caveats
 from ablate.report.pages.cost import build_cost_table
+from ablate.report.pages.escaping import neutralise_formula
 from ablate.report.pages.findings import build_findings
 from ablate.report.pages.glossary import define_verdicts
 from ablate.report.pages.health import build_health_table, build_mask_table
@@ -187,7 +188,8 @@ def _select_notes(results: Results) -> dict[str, str]:
 
 def _write_files(page: ReportPage, results: Results, folder: Path) -> None:
     scores = results.scores()
-    write_atomically(folder / "scores.csv", scores.to_csv(index=False, lineterminator="\n"))
+    safe = scores.map(neutralise_formula)
+    write_atomically(folder / "scores.csv", safe.to_csv(index=False, lineterminator="\n"))
     if find_spec("pyarrow"):  # pandas needs it to write Parquet
         write_atomically(folder / "scores.parquet", scores.to_parquet(None, index=False))
     for table in page.tables:

@@ -256,3 +256,55 @@ def test_a_problem_of_a_part_with_overridden_settings_names_the_command_line_too
     ):
         problem = SettingProblem(path=("baseline", *path), message="wrong")
         assert format_problem(over, problem) == f"{place}: `{'.'.join(path)}`: wrong"
+
+
+def repeat_aliases(levels: int) -> str:
+    """Writes a list of ten aliases of a list of ten aliases, and so on."""
+    lines = (f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, levels))
+    return "\n".join(["a0: &a0 [1]", *lines])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (repeat_aliases(9), "with all aliases written out, a file has 100000 values at most"),
+        ("a: " + "[" * 3000 + "]" * 3000, "nested in more than 50 levels"),
+        ("a: " + "{a: " * 60 + "1" + "}" * 60, "nested in more than 50 levels"),
+        ("a:\n  " + "- " * 3000 + "1", "nested in more than 50 levels"),
+        ("# " + "x" * 300_000, "characters are no settings; 250000 at most are read"),
+        ("? {a: {b: [c]}}\n: 1", "a mapping is the key of another"),
+    ],
+)
+def test_yaml_without_bounds_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(text)
+    with pytest.raises(StudyError, match=re.escape(expected)):
+        load(file)
+
+
+def test_files_that_extend_each_other_ever_more_often_are_refused(tmp_path: Path) -> None:
+    for i in range(8):
+        links = ", ".join([f"{i + 1}.yaml"] * 10)
+        (tmp_path / f"{i}.yaml").write_text(f"extends: [{links}]")
+    (tmp_path / "8.yaml").write_text("budget: {steps: 1}")
+    file = tmp_path / "study.yaml"
+    file.write_text("study: x\nbaseline: {extends: 0.yaml}")
+    with pytest.raises(StudyError, match=r"`extends` reads more than 100 files"):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (f"study={'x' * 101}", "100 bytes at most"),
+        (f"factors.masker={{{'ü' * 51}: {{type: maskers.Random}}}}", "they have 100 bytes at most"),
+        (f"probes.{'k' * 101}.type=x", "100 bytes at most"),
+        ("seeds=1000000000", "10000 seeds at most"),
+        ("seeds={start: 2, max: 1000000000}", "must be a count from 1 to 10000"),
+        ("confirm={top: 1, seeds: 1000000000}", "must be a count from 2 to 10000"),
+    ],
+)
+def test_names_too_long_for_files_and_counts_too_large_are_refused(
+    folder: Path, override: str, expected: str
+) -> None:
+    assert any(expected in problem for problem in problems(None, override))

@@ -241,3 +241,9 @@ def test_a_grid_agrees_with_a_loop_over_all_combinations(
 )
 def test_an_invalid_design_is_an_error_with_its_place(text: str, message: str) -> None:
     assert message in load_error(TWO + text)
+
+
+def test_a_grid_that_could_not_be_listed_is_refused() -> None:
+    factors = ", ".join(f"encoder.a{i}: {list(range(10))}" for i in range(9))
+    with pytest.raises(StudyError, match="1000000000 combinations of levels; a grid may have"):
+        enumerate_text(f"factors: {{{factors}}}")

@@ -31,7 +31,7 @@ def test_notes_on_levels_follow_the_contrasts(builder: StudyBuilder) -> None:
     page = write_report(plan, builder.root / "nowhere", builder.report).page
     markdown = page.with_name("report.md").read_text()
     places = [
-        markdown.index(text) for text in ("## Contrasts", "- `block`: as <pub", "## Verdicts")
+        markdown.index(text) for text in ("## Contrasts", r"- `block`: as \<pub", "## Verdicts")
     ]
     assert places == sorted(places)
     assert "<strong>block</strong>: as &lt;published&gt;" in page.read_text()

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ablate.core.records.findings import Findings, VerdictFinding
+from ablate.report.pages.escaping import escape_markdown
 from ablate.report.pages.findings import read_findings
 from ablate.report.pages.page import format_notes
 from ablate.report.pages.sentences import CONTRAST_COLUMNS
@@ -96,14 +97,14 @@ def format_link(path: Path, root: Path) -> str:
 def _write_question(reports: Sequence[PublishedReport]) -> str:
     """Writes the section of one question; studies are named if there are several."""
     answers = [
-        f"- {f'{report.study}: ' if len(reports) > 1 else ''}**{line}**"
+        f"- {f'{report.study}: ' if len(reports) > 1 else ''}**{escape_markdown(line)}**"
         for report in reports
         for line in report.findings.answer
     ]
     notes = collect_notes(reports)
     first = reports[0]
     pieces = [
-        f"### {first.findings.title}",
+        f"### {escape_markdown(first.findings.title)}",
         "\n".join(answers),
         _build_verdict_table(reports).to_markdown(),
         *([format_notes(notes)] if notes else []),

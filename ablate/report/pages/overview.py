@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ablate.core.records.findings import Findings, VerdictFinding
+from ablate.report.pages.escaping import escape_markdown
 from ablate.report.pages.index import (
     PublishedReport,
     collect_notes,
@@ -108,10 +109,10 @@ def _write_question(reports: Sequence[PublishedReport]) -> str:
     """Writes the answer of the largest study on a question, and a table of all of them."""
     findings, warnings = reports[0].findings, [*_list_mask_warnings(reports)]
     pieces = [
-        f"## {findings.title}",
-        "\n".join(f"- {line}" for line in findings.answer),
+        f"## {escape_markdown(findings.title)}",
+        "\n".join(f"- {escape_markdown(line)}" for line in findings.answer),
         _build_verdict_table(reports).to_markdown(),
-        *(["\n".join(warnings)] if warnings else []),
+        *(["\n".join(map(escape_markdown, warnings))] if warnings else []),
     ]
     return "\n\n".join(pieces)
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from ablate.core.records.plan import StudyPlan
 from ablate.report.figures.style import Picture
+from ablate.report.pages.escaping import escape_markdown, fence
 from ablate.report.pages.glossary import GLOSSARY
 from ablate.report.pages.html import encode_png, render_template
 from ablate.report.pages.sentences import Sentence
@@ -115,30 +116,35 @@ class ReportPage:
         `folder` is the folder of the report. Figures are linked in its `figures/`, mask pictures
         at their own paths.
         """
-        pieces = [f"# {self.title}", *([self.description] if self.description else [])]
-        pieces += [self.lead, *(f"**{line}**" for line in self.answer)]
-        pieces.append(self.summary)
+        answers = (f"**{escape_markdown(line)}**" for line in self.answer)
+        described = [escape_markdown(self.description)] if self.description else []
+        pieces = [f"# {escape_markdown(self.title)}", *described, escape_markdown(self.lead)]
+        pieces += [*answers, escape_markdown(self.summary)]
         pieces += _format_section(self.first)
         pieces += [format_notes(self.notes)] if self.notes else []
         pieces += [
             "## Verdicts",
-            "\n".join(f"- **{s.word}** {s.claim} ({s.numbers})." for s in self.sentences)
+            "\n".join(
+                f"- **{s.word}** {escape_markdown(f'{s.claim} ({s.numbers})')}."
+                for s in self.sentences
+            )
             or "There is nothing to compare.",
             "\n".join(f"- *{word}*: {meaning}." for word, meaning in self.meanings.items()),
         ]
         if self.caveats:
-            pieces += ["## Caveats", "\n".join(f"- {line}" for line in self.caveats)]
+            lines = (f"- {escape_markdown(line)}" for line in self.caveats)
+            pieces += ["## Caveats", "\n".join(lines)]
         for section in self.sections:
             pieces += _format_section(section)
         if self.gallery:
             pieces += [
                 "## Mask gallery",
-                self.gallery.title,
+                escape_markdown(self.gallery.title),
                 _format_gallery(self.gallery, folder),
             ]
             pieces += [GALLERY_LEGEND]
-        pieces += ["## Experimental protocol", *self.protocol]
-        pieces += ["## Study", f"```yaml\n{self.text.rstrip()}\n```"]
+        pieces += ["## Experimental protocol", *map(escape_markdown, self.protocol)]
+        pieces += ["## Study", fence(self.text, "yaml")]
         return "\n\n".join(pieces) + "\n"
 
 
@@ -170,7 +176,8 @@ def build_gallery(plan: StudyPlan, folder: Path) -> Gallery | None:
 
 def format_notes(notes: Mapping[str, str]) -> str:
     """Formats the notes on levels as a Markdown list."""
-    return "\n".join(f"- `{level}`: {note}" for level, note in notes.items())
+    lines = (f"- `{level}`: {note}" for level, note in notes.items())
+    return "\n".join(map(escape_markdown, lines))
 
 
 def _find_picture(folder: Path, path: Path) -> Path | None:
@@ -181,9 +188,10 @@ def _find_picture(folder: Path, path: Path) -> Path | None:
 def _format_section(section: Section) -> list[str]:
     pieces = [f"## {section.title}"] if section.has_content else []
     if picture := section.picture:
-        pieces += [f"![{picture.title}](figures/{picture.name}.png)", picture.caption]
+        title, caption = escape_markdown(picture.title), escape_markdown(picture.caption)
+        pieces += [f"![{title}](figures/{picture.name}.png)", caption]
     if (table := section.table) and table.rows:
-        pieces += [table.to_markdown(brief=True), table.caption]
+        pieces += [table.to_markdown(brief=True), escape_markdown(table.caption)]
         if not table.has_only_brief_columns:
             details = f"<details><summary>{table.title}: all columns</summary>"
             pieces += [details, table.to_markdown(), "</details>"]
@@ -201,7 +209,7 @@ def _format_gallery(gallery: Gallery, folder: Path) -> str:
             for tile in tiles
         ]
         cells = [
-            f"![{tile.caption}]({link})" if tile else ""
+            f"![{escape_cell(tile.caption)}]({link})" if tile else ""
             for tile, link in zip(tiles, links, strict=True)
         ]
         lines.append([escape_cell(masker), *cells])

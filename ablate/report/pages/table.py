@@ -15,6 +15,8 @@ import rich.box
 import rich.table
 import rich.text
 
+from ablate.report.pages.escaping import escape_markdown, neutralise_formula
+
 MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 DASH = "-"  # shown for a missing value
@@ -56,7 +58,7 @@ class Table:
     def to_markdown(self, *, brief: bool = False) -> str:
         """Formats the table in GitHub's Markdown, with all columns or only the `brief` ones."""
         columns = [column for column in self.columns if column.brief or not brief]
-        heads = [escape_cell(column.head) for column in columns]
+        heads = [column.head.replace("|", "\\|") for column in columns]  # may hold links
         rules = [":---" if column.text else "---:" for column in columns]
         body = [[escape_cell(column.format(row)) for column in columns] for row in self.rows]
         return "\n".join(f"| {' | '.join(row)} |" for row in (heads, rules, *body))
@@ -72,7 +74,8 @@ class Table:
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        for row in self.rows:
+            writer.writerow({name: neutralise_formula(value) for name, value in row.items()})
         return text.getvalue()
 
     def to_latex(self) -> str:
@@ -202,8 +205,8 @@ def p_cell(name: str) -> CellFormatter:
 
 
 def escape_cell(text: str) -> str:
-    """Escapes characters that would end a cell of a Markdown table."""
-    return text.replace("|", "\\|").replace("\n", " ")
+    """Escapes markup, and characters that would end a cell of a Markdown table."""
+    return escape_markdown(text).replace("|", "\\|").replace("\n", " ")
 
 
 def _escape_latex(text: str) -> str:
