@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from ablate.config.conflicts import find_conflicts
 from ablate.config.design import Design
 from ablate.config.keys import StudyFile
+from ablate.config.secrets import find_passwords
 from ablate.config.sections import SeedGrowth, list_seeds
 from ablate.config.tree import Node, Path, from_plain, set_path
 from ablate.config.validation import KeyProblem, list_problems
@@ -95,6 +96,9 @@ def validate_study(tree: Node, file: FilePath, overrides: Sequence[str] = ()) ->
     Raises:
         StudyError: with every mistake, each with its place, the value and a remedy.
     """
+    passwords = [str(problem.located(tree)) for problem in find_passwords(tree)]
+    if passwords:  # other problems might show them
+        raise StudyError(passwords)
     keys, valid, invalid, problems = _validate_keys(tree)
     for problem in find_conflicts(keys, tree, invalid):
         where = tree if valid.at(problem.path) is None else valid

@@ -1,6 +1,5 @@
 """The `sweep` section of a study: what is tuned, by which sampler, and for how long."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -16,7 +15,6 @@ from ablate.config.validation import (
     StudySection,
     Tuple,
     one_or_more,
-    raise_any,
     require,
     seed_list,
 )
@@ -36,10 +34,6 @@ DEFAULT_RUNGS = (0.25, 0.5)  # shares of the steps at which points are judged
 MIN_WILCOXON_SEEDS = 4  # with fewer the Wilcoxon test can never be significant
 SEED_RULE = "must be a count from 1 up, or a list of different integers from 0 up"
 RUNG_RULE = "must list shares of the steps, rising, above 0 and below 1"
-PASSWORD_RULE = (
-    "`{key}` contains a password, which would be written into plan and report; leave it out and "
-    "set PGPASSWORD or ~/.pgpass, or write the name of an environment variable, `${NAME}`"
-)
 STORAGE_RULE = (
     "must be `journal`, or a URL such as `sqlite:///sweep.db`, `postgresql+psycopg://host/name`"
 )
@@ -64,10 +58,6 @@ def _storage_url(value: str | None) -> str | None:
         return None
     if "://" not in str(value):
         raise PydanticCustomError(RULE, "{rule}", {"rule": STORAGE_RULE})
-    login, at, _ = str(value).partition("://")[2].rpartition("@")
-    password = login.partition(":")[2] if at else ""
-    if password and not re.fullmatch(r"\$\{\w+\}", password):
-        raise_any([KeyProblem(PASSWORD_RULE)])  # an error without the value
     return value
 
 

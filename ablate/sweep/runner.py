@@ -23,6 +23,7 @@ from ablate.runs.pending import TRIAL
 from ablate.sweep import recovery
 from ablate.sweep.evaluation import PointEvaluation
 from ablate.sweep.heartbeat import SweepProcess
+from ablate.sweep.patience import stop_waiting_if
 from ablate.sweep.pruners import compute_fidelity, create_pruner
 from ablate.sweep.search import Search
 from ablate.sweep.storage import StorageError, close_storage, open_storage, storage_errors
@@ -120,6 +121,10 @@ class SweepRunner:
         """
         if time.monotonic() > self._deadline:
             return False
+        with stop_waiting_if(lambda: worker.is_stopping):
+            return self._step(worker)
+
+    def _step(self, worker: WorkerHandle) -> bool:
         with self._lock:
             # the search with the fewest points comes first: a time limit must not favour one
             searches = sorted(self.searches, key=lambda search: search.num_started)
@@ -169,12 +174,13 @@ class SweepRunner:
         ended = threading.Event()
 
         def write() -> None:
-            while not ended.wait(CHECK_SECONDS):
-                for search in self.searches:
-                    # a server may be unreachable for a moment; the workers report lasting failures
-                    name = self._storage_name
-                    with contextlib.suppress(OSError, StorageError), storage_errors(name):
-                        search.write_heartbeat()
+            with stop_waiting_if(ended.is_set):
+                while not ended.wait(CHECK_SECONDS):
+                    for search in self.searches:
+                        # a server may be away for a moment; the workers report lasting failures
+                        name = self._storage_name
+                        with contextlib.suppress(OSError, StorageError), storage_errors(name):
+                            search.write_heartbeat()
 
         thread = threading.Thread(target=write, daemon=True)
         thread.start()

@@ -6,22 +6,21 @@ does not count as evaluated has the reason in its attribute `void`.
 """
 
 import functools
+import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
-from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.distributions import json_to_distribution
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.config.search_space import (
-    Dimension,
     FinishedPoint,
     Point,
-    Range,
     Space,
     count_points,
     draw,
@@ -29,10 +28,18 @@ from ablate.config.search_space import (
 )
 from ablate.runs.heartbeat import HeartbeatMonitor
 from ablate.sweep.heartbeat import SweepProcess, has_ended
+from ablate.sweep.optuna_trials import (
+    get_direction,
+    is_void,
+    suggest_value,
+    to_finished_point,
+)
+from ablate.sweep.patience import retry_interrupted
 from ablate.sweep.pruners import get_pruner_scores
 from ablate.sweep.samplers import KeyedSampler
 
 PATIENCE_SECONDS = 60.0  # without a change of its counter, after which a process is presumed dead
+AWAY_SECONDS = 5.0  # duration of a call after which the storage counts as having been away
 MOST_TRIES = 3  # times that a point is evaluated if its process dies each time
 MOST_REPEATS = 5  # duplicates in a row before the search takes a point from a list
 UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
@@ -73,9 +80,10 @@ class Search:
         self.trials = trials if distinct is None else min(trials, distinct)
         self._storage, self._process, self._patience = storage, process, patience
         self._heartbeats = HeartbeatMonitor()  # counters of the processes of unfinished trials
+        self._active: set[int] = set()  # points that this process evaluates
         self._sampler = KeyedSampler(sampler, seed, trials=trials)
         self._random_sampler = KeyedSampler("random", seed)
-        directions = [_get_direction(objective) for objective in objectives]
+        directions = [get_direction(objective) for objective in objectives]
         self.study = optuna.create_study(
             storage=storage,
             study_name=name,
@@ -93,7 +101,14 @@ class Search:
 
         A point may become available later, if another process releases it.
         """
+        point = retry_interrupted(self._next_point)
+        if point is not None:
+            self._active.add(point.number)
+        return point
+
+    def _next_point(self) -> Point | None:
         self.write_heartbeat()
+        self._void_unknown_points()
         self._requeue_lost_points()
         for repeat in range(MOST_REPEATS + 1):
             counted = self._counted_trials()
@@ -107,7 +122,7 @@ class Search:
             trial = self.study.ask()
             trial.set_user_attr("worker", self._process.name)
             distributions: dict[str, str] = {}
-            suggest = functools.partial(_suggest, trial, distributions)
+            suggest = functools.partial(suggest_value, trial, distributions)
             changes = draw(self.space, suggest)
             point = Point(trial.number, trial.params, changes, distributions)
             others = [other for other in self._counted_trials() if other.number != trial.number]
@@ -133,13 +148,16 @@ class Search:
 
         `step` is the rung, in percent of the steps; for the Wilcoxon pruner the index of the seed.
         """
-        trial_id = self._get_trial_id(point.number)
         try:
-            self._storage.set_trial_intermediate_value(trial_id, step, value)
+            trial = retry_interrupted(lambda: self._record_score(point, step, value))
         except optuna.exceptions.UpdateFinishedTrialError:
             return False  # presumed lost in the meantime
-        trial = self._storage.get_trial(trial_id)
         return self.study.pruner.prune(optuna.pruners._filter_study(self.study, trial), trial)
+
+    def _record_score(self, point: Point, step: int, value: float) -> FrozenTrial:
+        trial_id = self._get_trial_id(point.number)
+        self._storage.set_trial_intermediate_value(trial_id, step, value)
+        return self._storage.get_trial(trial_id)
 
     def prune(self, point: Point, reason: str, facts: Mapping[str, Any]) -> None:
         """Records that a point was pruned. It counts as evaluated."""
@@ -155,13 +173,14 @@ class Search:
 
     def write_heartbeat(self) -> None:
         """Writes this process's heartbeat to the storage, if it is due."""
+        key, study = f"beat {self._process.name}", self.study._study_id
         if (count := self._process.next_count(self.name)) is not None:
-            key = f"beat {self._process.name}"
-            self._storage.set_study_system_attr(self.study._study_id, key, count)
+            with self._noticing_absence():
+                retry_interrupted(lambda: self._storage.set_study_system_attr(study, key, count))
 
     def list_finished(self) -> list[FinishedPoint]:
         """Returns the points that have ended, in the order in which they were drawn."""
-        return [_to_finished_point(t) for t in self._counted_trials() if t.state not in UNFINISHED]
+        return [to_finished_point(t) for t in self._counted_trials() if t.state not in UNFINISHED]
 
     @property
     def is_finished(self) -> bool:
@@ -195,8 +214,11 @@ class Search:
 
     def _requeue_lost_points(self) -> None:
         """Enqueues the points of processes that have ended."""
-        counts = self._storage.get_study_system_attrs(self.study._study_id)
-        for trial in self._get_trials():
+        study = self.study._study_id
+        with self._noticing_absence():
+            counts = retry_interrupted(lambda: self._storage.get_study_system_attrs(study))
+            trials = self._get_trials()
+        for trial in trials:
             if trial.state != TrialState.RUNNING:
                 continue
             worker = trial.user_attrs.get("worker", "")
@@ -206,11 +228,29 @@ class Search:
             if self._heartbeats.is_stale(trial.number, beat, self._patience) or has_ended(worker):
                 self._requeue(trial, f"its process has ended: {worker}")
 
+    @contextmanager
+    def _noticing_absence(self) -> Iterator[None]:
+        """Observes the heartbeats of other processes anew if the storage was away meanwhile.
+
+        They could not write any, and are not dead.
+        """
+        started = time.monotonic()
+        yield
+        if time.monotonic() - started > AWAY_SECONDS:
+            self._heartbeats = HeartbeatMonitor()
+
     def _get_trials(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False)
+        return retry_interrupted(lambda: self.study.get_trials(deepcopy=False))
+
+    def _void_unknown_points(self) -> None:
+        """Voids points of this process that it never got, because the storage went away."""
+        for trial in self._get_trials():
+            is_own = trial.user_attrs.get("worker") == self._process.name
+            if trial.state == TrialState.RUNNING and is_own and trial.number not in self._active:
+                self._void(trial.number, "the storage went away while it was drawn")
 
     def _counted_trials(self) -> list[FrozenTrial]:
-        return [t for t in self._get_trials() if not (t.state == TrialState.FAIL and _is_void(t))]
+        return [t for t in self._get_trials() if not (t.state == TrialState.FAIL and is_void(t))]
 
     def _first_untried(self) -> dict[str, Any] | None:
         """Returns the first point of a finite space that has not been drawn."""
@@ -237,44 +277,24 @@ class Search:
         values: Sequence[float] | None = None,
     ) -> bool:
         """Ends a trial; returns False if another process has ended it already."""
-        trial_id = self._get_trial_id(number)
-        try:
-            for key, value in facts.items():
-                self._storage.set_trial_user_attr(trial_id, key, value)
-            return self._storage.set_trial_state_values(trial_id, state, values)
-        except optuna.exceptions.UpdateFinishedTrialError:
-            return False
+        num_calls = 0
+
+        def end() -> bool:
+            nonlocal num_calls
+            num_calls += 1
+            trial_id = self._get_trial_id(number)
+            try:
+                for key, value in facts.items():
+                    self._storage.set_trial_user_attr(trial_id, key, value)
+                return self._storage.set_trial_state_values(trial_id, state, values)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                # an interrupted call may have ended it, and only its answer was lost
+                return num_calls > 1 and self._storage.get_trial(trial_id).state == state
+
+        ended = retry_interrupted(end)
+        self._active.discard(number)
+        return ended
 
     def _get_trial_id(self, number: int) -> int:
         study_id = self.study._study_id
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-
-
-def _is_void(trial: FrozenTrial) -> bool:
-    return "void" in trial.user_attrs
-
-
-def _get_direction(objective: str) -> StudyDirection:
-    return StudyDirection.MAXIMIZE if objective == "score" else StudyDirection.MINIMIZE
-
-
-def _to_finished_point(trial: FrozenTrial) -> FinishedPoint:
-    done = trial.state == TrialState.COMPLETE
-    values = tuple(trial.values) if done and trial.values is not None else None
-    facts = trial.user_attrs
-    return FinishedPoint(trial.number, trial.params, values, facts.get("reason"), facts)
-
-
-def _suggest(
-    trial: optuna.Trial, distributions: dict[str, str], name: str, dimension: Dimension
-) -> Any:
-    value: Any
-    if not isinstance(dimension, Range):
-        value = trial.suggest_categorical(name, list(dimension.options))
-    elif dimension.integer:
-        low, high = int(dimension.low), int(dimension.high)
-        value = trial.suggest_int(name, low, high, log=dimension.log)
-    else:
-        value = trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
-    distributions[name] = distribution_to_json(trial.distributions[name])
-    return value

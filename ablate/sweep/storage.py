@@ -5,10 +5,12 @@ import json
 import os
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import optuna
+import sqlalchemy.event
 import sqlalchemy.exc
 from filelock import FileLock
 from optuna.storages import BaseStorage
@@ -16,6 +18,13 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from ablate.config.sweep import SweepError
 from ablate.core.distribution import format_install_command
+from ablate.sweep import patience
+from ablate.sweep.patience import (
+    PatientJournal,
+    create_connector,
+    is_server_away,
+    wait_for,
+)
 
 CONNECT_SECONDS = 5  # timeout of a database server
 CREATE_SECONDS = 60  # timeout while another process creates the tables or locks the SQLite file
@@ -30,8 +39,8 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
     """Opens a storage by its URL, or the journal file if `url` is None.
 
     Raises:
-        StorageError: The storage cannot be used; for a server that does not answer, after
-            `CONNECT_SECONDS`. Or an environment variable in the URL, `${NAME}`, is not set.
+        StorageError: The storage cannot be used; a server that is away is waited for, see
+            `ablate.sweep.patience`. Or an environment variable in the URL, `${NAME}`, is not set.
         filelock.Timeout: Another process takes longer than `CREATE_SECONDS` to create the tables.
     """
     journal.parent.mkdir(parents=True, exist_ok=True)
@@ -39,14 +48,33 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
         if url is None:
             # this lock works on network file systems, too
             lock = JournalFileOpenLock(str(journal))
-            return optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
-        url = _expand_variables(url)
+            backend = JournalFileBackend(str(journal), lock_obj=lock)
+            return optuna.storages.JournalStorage(PatientJournal(journal, backend))
+        name, url = remove_password(url), _expand_variables(url)
         remote = url.startswith("postgres")
         options = {"connect_timeout": CONNECT_SECONDS} if remote else {"timeout": CREATE_SECONDS}
         engine = {"connect_args": options, "pool_pre_ping": True}
         # only one process may create the tables
         with FileLock(journal.with_name(f".{journal.name}.create"), timeout=CREATE_SECONDS):
-            return optuna.storages.RDBStorage(url, engine_kwargs=engine)
+            storage = _create(url, engine, name)
+        if remote:
+            sqlalchemy.event.listen(storage.engine, "do_connect", create_connector(name))
+        return storage
+
+
+def _create(url: str, options: Mapping[str, Any], name: str) -> optuna.storages.RDBStorage:
+    """Connects to a database, and waits for a server that is away."""
+
+    def is_away(error: Exception) -> bool:
+        cause = error.__cause__ or error
+        return isinstance(cause, sqlalchemy.exc.OperationalError) and is_server_away(cause)
+
+    def create() -> optuna.storages.RDBStorage:
+        return optuna.storages.RDBStorage(url, engine_kwargs=dict(options))
+
+    if not url.startswith("postgres"):
+        return create()
+    return wait_for(create, name, is_away, patience.OPEN_SECONDS)
 
 
 def close_storage(storage: BaseStorage) -> None:
@@ -62,7 +90,7 @@ def storage_errors(name: str) -> Iterator[None]:
 
     `name` is the URL or the journal file, for the message; a password in it is removed.
     """
-    url = _remove_password(name)
+    url = remove_password(name)
     try:
         yield
     except ModuleNotFoundError as error:
@@ -85,13 +113,14 @@ def _expand_variables(url: str) -> str:
         value = os.environ.get(match[1])
         if value is None:
             raise StorageError(
-                f"storage {_remove_password(url)} needs ${match[1]}, which is not set"
+                f"storage {remove_password(url)} needs ${match[1]}, which is not set"
             )
         return urllib.parse.quote(value, safe="")
 
     return re.sub(r"\$\{(\w+)\}", get_value, url)
 
 
-def _remove_password(url: str) -> str:
+def remove_password(url: str) -> str:
+    """Returns a URL without user, password and options."""
     scheme, mark, rest = url.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+    return f"{scheme}{mark}{rest.rpartition('@')[2].partition('?')[0]}"

@@ -308,3 +308,25 @@ def test_names_too_long_for_files_and_counts_too_large_are_refused(
     folder: Path, override: str, expected: str
 ) -> None:
     assert any(expected in problem for problem in problems(None, override))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.url=https://me:S3cret@host/clips",
+        "data.api_key=S3cret",
+        "factors.data=[{type: S, password: S3cret}]",
+        "data.places=['s3://key:S3cret@bucket']",
+    ],
+)
+def test_a_password_anywhere_is_refused_without_being_repeated(folder: Path, override: str) -> None:
+    [problem] = problems(None, override, "sedes=3")
+    assert "contains a password" in problem
+    assert "S3cret" not in problem
+
+
+@pytest.mark.parametrize(
+    "override", ["data.url=https://me:${KEY}@host/clips?page=2", "data.api_key=${KEY}"]
+)
+def test_the_name_of_an_environment_variable_is_no_password(folder: Path, override: str) -> None:
+    loaded(override)

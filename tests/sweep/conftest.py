@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -34,9 +35,55 @@ def find_program(name: str) -> str | None:
     return str(paths[-1]) if paths else shutil.which(name)
 
 
+class Server:
+    """A PostgreSQL server that can be stopped and started again."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.url = f"postgresql+psycopg://ablate@127.0.0.1:{port}/postgres"
+        self._folder, self._port = folder, port
+        self._options: dict[str, Any] = {"cwd": "/"}
+        if os.geteuid() == 0:  # PostgreSQL will not run as root
+            shutil.chown(folder, "postgres", "postgres")
+            self._options |= {"user": "postgres", "group": "postgres", "extra_groups": []}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def create(self, initdb: str) -> None:
+        """Creates the files of the server."""
+        arguments = ["-D", str(self._folder / "data"), "-U", "ablate", "-A", "trust", "--no-sync"]
+        subprocess.run(
+            [initdb, *arguments],
+            check=True,
+            capture_output=True,
+            timeout=START_SECONDS,
+            **self._options,
+        )
+
+    def start(self, postgres: str) -> None:
+        """Starts the server and waits until it accepts connections."""
+        arguments = ["-D", str(self._folder / "data"), "-h", "127.0.0.1", "-p", str(self._port)]
+        self._process = subprocess.Popen(
+            [postgres, *arguments, "-k", str(self._folder), "-c", "fsync=off"],
+            stderr=subprocess.DEVNULL,
+            **self._options,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not is_ready(self._port) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Stops the server: SIGINT ends its connections, SIGQUIT at once and without cleanup."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The URL of a database that runs during the tests."""
+def server() -> Iterator[Server]:
+    """A server that runs during the tests."""
     if "postgresql" not in os.environ.get("ABLATE_REQUIRE", "").split(","):
         pytest.skip("starts a PostgreSQL: set ABLATE_REQUIRE=postgresql")
     initdb, postgres = find_program("initdb"), find_program("postgres")
@@ -45,34 +92,20 @@ def postgresql() -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as server_socket:
         port = server_socket.getsockname()[1]
     folder = Path(tempfile.mkdtemp(prefix="ablate-postgresql-"))
-    user_options: dict[str, Any] = {}
-    if os.geteuid() == 0:  # PostgreSQL will not run as root
-        shutil.chown(folder, "postgres", "postgres")
-        user_options = {"user": "postgres", "group": "postgres", "extra_groups": []}
-    initialise = [initdb, "-D", str(folder / "data"), "-U", "ablate", "-A", "trust", "--no-sync"]
-    serve = [postgres, "-D", str(folder / "data"), "-h", "127.0.0.1", "-p", str(port)]
-    subprocess.run(
-        initialise, check=True, capture_output=True, timeout=START_SECONDS, cwd="/", **user_options
-    )
-    server = subprocess.Popen(
-        [*serve, "-k", str(folder), "-c", "fsync=off"],
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        **user_options,
-    )
+    created = Server(folder, port)
+    created.create(str(initdb))
+    created.start(str(postgres))
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while not is_ready(port) and time.monotonic() < deadline and server.poll() is None:
-            time.sleep(0.1)
-        yield f"postgresql+psycopg://ablate@127.0.0.1:{port}/postgres"
+        yield created
     finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        created.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgresql(server: Server) -> str:
+    """The URL of a database that runs during the tests."""
+    return server.url
 
 
 def is_ready(port: int) -> bool:

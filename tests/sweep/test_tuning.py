@@ -10,6 +10,7 @@ import pytest
 
 from ablate.core.records.plan import StudyPlan
 from ablate.study import run as study
+from ablate.sweep import patience
 from ablate.sweep.storage import StorageError, close_storage, open_storage
 from tests.executors.stand_in import STAND_IN
 
@@ -245,11 +246,20 @@ def test_a_mistake_in_the_section_is_reported_before_anything_runs(
     assert [path.name for path in workdir.iterdir()] == ["study.yaml"]
 
 
-@pytest.mark.parametrize("login", ["me:S3cret", "me:S3c@ret", "me:$S3cret", "me:${A}S3cret"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(f"postgresql://{login}@host/db" for login in ("me:S3cret", "me:S3c@ret", "me:$S3cret")),
+        "postgresql://me:${A}S3cret@host/db",
+        "postgresql://host/db?user=me&password=S3cret",
+        "postgresql://host/db?sslpassw%6Frd=S3cret",
+        "postgresql://me%3AS3cret@host/db",
+    ],
+)
 def test_a_password_in_the_storage_is_an_error_that_does_not_repeat_it(
-    workdir: Path, capsys: pytest.CaptureFixture[str], login: str
+    workdir: Path, capsys: pytest.CaptureFixture[str], url: str
 ) -> None:
-    assert run(f"sweep.storage=postgresql://{login}@host/db") == study.WRONG
+    assert run(f"sweep.storage={url}") == study.WRONG
     output = "".join(capsys.readouterr())
     assert "PGPASSWORD" in output
     assert "S3c" not in output
@@ -277,6 +287,7 @@ def test_an_unreachable_storage_is_reported_in_time(
         started = time.monotonic()
         url = f"postgresql+psycopg://me:${{DB_PASSWORD}}@127.0.0.1:{port}/x"
         monkeypatch.setenv("DB_PASSWORD", "secret")
+        monkeypatch.setattr(patience, "OPEN_SECONDS", 1.0)
         assert run(f"sweep.storage={url}") == study.FAILED
         assert time.monotonic() - started < 60  # 5 s of them wait for the storage
     output = capsys.readouterr().err

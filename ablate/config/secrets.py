@@ -1,0 +1,58 @@
+"""Finds passwords in a study, whose text is published with its report."""
+
+import re
+import urllib.parse
+from collections.abc import Iterator
+
+from ablate.config.tree import Node
+from ablate.config.validation import KeyProblem
+
+REFERENCE = re.compile(r"\$\{\w+\}")  # of an environment variable
+SECRET_KEYS = re.compile(
+    r"(ssl)?(password|passwd|passphrase|pwd)|(api|secret|private|access)_?key|secret|"
+    r"(access|auth|api|secret|bearer)_?token|credentials",
+    re.IGNORECASE,
+)
+PASSWORD_RULE = (
+    "`{key}` contains a password, which would be written into plan and report; leave it out and "
+    "set PGPASSWORD or ~/.pgpass, or write the name of an environment variable, `${NAME}`"
+)
+
+
+def find_passwords(tree: Node) -> Iterator[KeyProblem]:
+    """Yields a problem, without the value, for each text that is or contains a password.
+
+    Those are passwords in URLs, `postgresql://me:SECRET@host` and `?password=SECRET`, and texts
+    whose key says so, such as `api_key`. Names of environment variables, `${NAME}`, are none.
+    """
+    for path, value in _list_texts(tree):
+        is_secret = SECRET_KEYS.fullmatch(path[-1]) if path else None
+        if (is_secret and not REFERENCE.fullmatch(value)) or has_password(value):
+            yield KeyProblem(PASSWORD_RULE, path)
+
+
+def has_password(url: str) -> bool:
+    """Returns whether a URL contains a literal password, before its host or in its query."""
+    scheme, mark, rest = url.partition("://")
+    if not mark or " " in scheme:
+        return False
+    login, at, _ = rest.rpartition("@")
+    query = rest.partition("?")[2].partition("#")[0]
+    passwords = [urllib.parse.unquote(login).partition(":")[2]] if at else []
+    passwords += [
+        value
+        for key, value in urllib.parse.parse_qsl(query.replace(";", "&"))
+        if SECRET_KEYS.fullmatch(key)
+    ]
+    return any(password and not REFERENCE.fullmatch(password) for password in passwords)
+
+
+def _list_texts(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(node.value, str):
+        yield path, node.value
+    elif isinstance(node.value, list):
+        for index, child in enumerate(node.value):
+            yield from _list_texts(child, (*path, str(index)))
+    else:
+        for key, child in node.children.items():
+            yield from _list_texts(child, (*path, key))
