@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,17 +22,39 @@ from ablate.core.distribution import format_install_command
 
 
 def doctor(
+    runs: Annotated[
+        Path | None,
+        typer.Argument(help="Check the files of a store of runs instead.", metavar="RUNS"),
+    ] = None,
     slurm: Annotated[
         str | None, typer.Option(help="Check the cluster of slurm/NAME.yaml.", metavar="NAME")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check this machine; with --slurm, check a cluster and its profile by running one tiny job."""
+    """Check this machine, and whether it trains deterministically; or a cluster; or stored runs.
+
+    With --slurm, one tiny job checks the cluster and its profile. With RUNS, every file of the run
+    folders is read and compared with its checksum.
+    """
     lines: list[str] = []
-    is_healthy = _check(slurm, lines.append if as_json else typer.echo)
+    print_line = lines.append if as_json else typer.echo
+    is_healthy = _check(slurm, print_line) if runs is None else _check_runs(runs, print_line)
     if as_json:
         typer.echo(json.dumps({"healthy": is_healthy, "lines": lines}))
     raise typer.Exit(0 if is_healthy else 1)
+
+
+def _check_runs(runs: Path, print_line: Callable[[str], None]) -> bool:
+    """Checks a store of runs; returns whether no file is damaged."""
+    from rich.console import Console
+
+    from ablate.executors.doctor import check_runs
+    from ablate.executors.progress import progress_bar
+
+    if not runs.is_dir():
+        fail(f"{runs}: no such folder; name a store of runs, such as `runs`")
+    with progress_bar(Console(stderr=True), f"checking {runs}") as on_progress:
+        return check_runs(runs, print_line, on_progress) == 0
 
 
 def _check(slurm: str | None, print_line: Callable[[str], None]) -> bool:

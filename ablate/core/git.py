@@ -1,5 +1,6 @@
 """The commit of the git checkout that this package runs from, and uncommitted changes."""
 
+import os
 import subprocess
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +20,12 @@ def is_dirty() -> bool:
 
 
 def get_diff() -> str | None:
-    """Returns the uncommitted changes; None if the package is not in its own checkout."""
-    return _git("diff", "HEAD") if _is_checkout() else None
+    """Returns the uncommitted changes and new files of code; None without an own checkout."""
+    if not _is_checkout():
+        return None
+    new = _git("ls-files", "--others", "--exclude-standard", "--", *CODE) or ""
+    added = (_git("diff", "--no-index", "--", os.devnull, file) for file in new.splitlines())
+    return "\n".join(filter(None, (_git("diff", "HEAD"), *added)))
 
 
 @lru_cache
@@ -34,8 +39,10 @@ def _git(*arguments: str) -> str | None:
     command = ["git", "-C", str(ROOT), *arguments]
     try:
         result = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=True, timeout=60
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=60
         )
     except (FileNotFoundError, subprocess.SubprocessError):
         return None
-    return result.stdout.strip()
+    # `diff --no-index` ends with 1 if there is a difference, and there always is
+    is_fine = result.returncode == 0 or (result.returncode == 1 and "--no-index" in arguments)
+    return result.stdout.strip() if is_fine else None

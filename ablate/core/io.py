@@ -14,20 +14,27 @@ class DamagedFileError(ValueError):
 
     Attributes:
         path: the file.
+        problem: what is wrong with it, as in "is not JSON".
     """
 
     def __init__(self, path: Path, problem: str, remedy: str = "delete it and run again") -> None:
         super().__init__(f"{path} {problem}; {remedy}")
         self.path = path
+        self.problem = problem
 
 
 @contextmanager
-def open_atomically(path: Path) -> Iterator[BinaryIO]:
-    """Opens a temporary file that replaces `path` when the block ends without an error."""
+def open_atomically(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+    """Opens a temporary file that replaces `path` when the block ends without an error.
+
+    Only its owner may read or write a `private` file; for others, the process's umask counts.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as file:
+            if private:
+                os.fchmod(file.fileno(), 0o600)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -40,15 +47,19 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replaces a file's content; a reader or a crash never sees a part of it."""
-    with open_atomically(path) as file:
+def write_atomically(path: Path, content: bytes | str, *, private: bool = False) -> None:
+    """Replaces a file's content; a reader or a crash never sees a part of it.
+
+    `private` as in `open_atomically`.
+    """
+    with open_atomically(path, private=private) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes a value as indented JSON, atomically."""
-    write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+def write_json(path: Path, value: Any, *, private: bool = False) -> None:
+    """Writes a value as indented JSON, atomically; `private` as in `open_atomically`."""
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path, text, private=private)
 
 
 def find_json(path: Path) -> dict[str, Any] | None:

@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.core.records.run import Environment, Machine, RunCost, RunMetrics, RunRecord
+from ablate.core.records.run import Machine, RunCost, RunMetrics, RunRecord
 from ablate.runs.predictions import (
     ClipPredictions,
     get_predictions_file,
     read_predictions,
 )
-from ablate.runs.record import ENVIRONMENT_FILE, RECORD_FILE, read_record
+from ablate.runs.rebuild import has_result, read_environment
+from ablate.runs.record import RECORD_FILE, read_record
 from ablate.runs.scores import is_score_by
 from ablate.runs.store import SCORES, read_scores
 
@@ -48,8 +49,14 @@ class RunResult:
 
     @property
     def code(self) -> str:
-        """The commit of the code that made the run, ten digits; empty if unknown."""
-        return ((self.record.code and self.record.code.commit) or "")[:10]
+        """The code that made the run: ten digits of its commit, and a digest of changes to it.
+
+        Empty if unknown.
+        """
+        code = self.record.code
+        if code is None or not code.commit:
+            return ""
+        return code.commit[:10] + (f"+{code.changes}" if code.changes else "")
 
 
 def read_run(folder: Path | None, probes: Mapping[str, Any]) -> RunResult:
@@ -62,10 +69,10 @@ def read_run(folder: Path | None, probes: Mapping[str, Any]) -> RunResult:
     Raises:
         ValueError: If a file is not JSON, or of another format.
     """
-    if folder is None or not (folder / RECORD_FILE).is_file():
+    if folder is None or not ((folder / RECORD_FILE).is_file() or has_result(folder)):
         return RunResult(state="missing", reason="not run yet", record=RunRecord(), scores=())
     record = read_record(folder)
-    environment = Environment.find(folder / ENVIRONMENT_FILE) or Environment()
+    environment = read_environment(folder)
     done = record.state == "done"  # scores of an unfinished run do not count
     return RunResult(
         state=record.state,

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from ablate.core.io import DamagedFileError
 from ablate.core.records.run import Heartbeat
 
 HEARTBEAT_FILE = "heartbeat.json"
@@ -49,9 +50,11 @@ class HeartbeatWriter:
 
 
 def read_heartbeat(folder: Path) -> int:
-    """Returns the counter of a run folder; 0 before its first count."""
-    heartbeat = Heartbeat.find(folder / HEARTBEAT_FILE)
-    return 0 if heartbeat is None else heartbeat.count
+    """Returns the counter of a run folder; 0 before its first count, or if it is damaged."""
+    with suppress(DamagedFileError):
+        heartbeat = Heartbeat.find(folder / HEARTBEAT_FILE)
+        return 0 if heartbeat is None else heartbeat.count
+    return 0
 
 
 class HeartbeatMonitor:

@@ -4,6 +4,7 @@ This is the only module that writes the file. States change as `core.records.run
 """
 
 import contextlib
+import hashlib
 import os
 import platform
 import socket
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from ablate.core.git import ROOT, get_commit, get_diff, is_dirty
-from ablate.core.io import write_atomically
+from ablate.core.io import DamagedFileError, write_atomically
 from ablate.core.records.run import (
     CodeSnapshot,
     CodeVersion,
@@ -29,9 +30,11 @@ from ablate.core.records.run import (
     RunMetrics,
     RunRecord,
 )
+from ablate.runs.code_archive import write_code_archive
+from ablate.runs.hardware import find_cpu, find_gpu, list_packages
+from ablate.runs.rebuild import ENVIRONMENT_FILE, TRAINING_FILE, has_result, rebuild_record
 
 RECORD_FILE = "run.json"
-ENVIRONMENT_FILE = "env.json"
 SNAPSHOT = ROOT / "commit.json"  # lies beside code that was copied for a cluster
 PACKAGES = ("torch", "torchaudio", "xformers", "numpy", "scikit-learn", "einops")
 ENDED = ("preempted", "done", "failed", "cancelled")  # states in which a run's own process ends it
@@ -46,9 +49,17 @@ class SupersededError(Exception):
 def read_record(folder: Path) -> RunRecord:
     """Reads the record of a run; a planned one if the run was never started.
 
-    Raises `FormatError` for a record of another version, `ValueError` for a damaged file.
+    A record that is damaged, or missing beside an encoder, is rebuilt from the other files, and
+    its reason says so; the next attempt writes it. Raises `FormatError` for a record of another
+    version.
     """
-    return RunRecord.find(folder / RECORD_FILE) or RunRecord()
+    try:
+        record = RunRecord.find(folder / RECORD_FILE)
+    except DamagedFileError as error:
+        return rebuild_record(folder, f"{RECORD_FILE} {error.problem}")
+    if record is None and has_result(folder):
+        return rebuild_record(folder, f"{RECORD_FILE} is missing")
+    return record or RunRecord()
 
 
 class RunAttempt:
@@ -81,7 +92,9 @@ class RunAttempt:
         """Marks the run as running, by this process. Raises `SupersededError`."""
         self.check_latest()
         self._record = replace(self._describe_process(self._record), parts=self._parts)
-        describe_environment().write(self._folder / ENVIRONMENT_FILE)
+        environment, diff = describe_environment(self._device)
+        archive = write_code_archive(self._folder, self._parts, diff)
+        replace(environment, code_archive=archive).write(self._folder / ENVIRONMENT_FILE)
         self._write("running")
 
     def record_training(
@@ -108,6 +121,7 @@ class RunAttempt:
             ranks=ranks,
             parameters=parameters,
         )
+        self._record.write(self._folder / TRAINING_FILE)
         self.start()
 
     def preempt(self, reason: str, *, trained: bool = False) -> None:
@@ -194,7 +208,12 @@ def reset_failed(folder: Path) -> None:
 
 
 def _write(folder: Path, record: RunRecord) -> None:
-    record.write(folder / RECORD_FILE)
+    file = folder / RECORD_FILE
+    try:
+        RunRecord.find(file)
+    except DamagedFileError:
+        file.replace(folder / f"{RECORD_FILE}.damaged")  # for whoever wants to know what happened
+    record.write(file)
 
 
 def _claim_attempt(folder: Path) -> Path:
@@ -236,22 +255,34 @@ def list_versions() -> dict[str, str]:
 def read_code_version() -> CodeVersion:
     """Returns the commit of this package."""
     snapshot = CodeSnapshot.find(SNAPSHOT)
-    if snapshot is not None:
-        return CodeVersion(commit=snapshot.commit, dirty=snapshot.dirty)
-    return CodeVersion(commit=get_commit(), dirty=is_dirty())
+    if snapshot is None:
+        snapshot = CodeSnapshot(commit=get_commit(), dirty=is_dirty(), diff=get_diff())
+    diff = (snapshot.diff or "").encode()
+    changes = hashlib.blake2b(diff, digest_size=4).hexdigest() if diff and snapshot.dirty else None
+    return CodeVersion(commit=snapshot.commit, dirty=snapshot.dirty, changes=changes)
 
 
-def describe_environment() -> Environment:
-    """Describes the machine, SLURM job, package versions and code changes of this process."""
+@lru_cache
+def describe_environment(device: str) -> tuple[Environment, str | None]:
+    """Describes the machine, SLURM job and packages of this process, and its uncommitted code.
+
+    Args:
+        device: the device that trains, such as `cuda:0`.
+    """
     snapshot = CodeSnapshot.find(SNAPSHOT)
-    return Environment(
+    gpu, driver = find_gpu(device)
+    environment = Environment(
         machine=Machine(
             platform=platform.platform(),
             processor=platform.machine(),
             cores=os.cpu_count(),
             argv=sys.argv,
+            cpu=find_cpu(),
+            gpu=gpu,
+            driver=driver,
         ),
         slurm={name: value for name, value in os.environ.items() if name.startswith("SLURM_JOB")},
         versions=list_versions(),
-        diff=get_diff() if snapshot is None else snapshot.diff,
+        packages=list_packages(),
     )
+    return environment, get_diff() if snapshot is None else snapshot.diff

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -72,12 +73,15 @@ def list_run_folders(plan: StudyPlan, runs: Path) -> list[Path]:
 
 
 def write_config(folder: Path, *, kind: RunKind, settings: Mapping[str, Any]) -> None:
-    """Writes a run's `config.json` if it is missing or differs.
+    """Writes a run's `config.json` if it is missing, damaged or differs.
 
     It may differ in the location of the data, which the folder's name does not depend on.
     """
     config = RunConfig(kind=kind, settings=dict(settings))
-    if RunConfig.find(folder / CONFIG_FILE) != config:
+    written: RunConfig | None = None
+    with suppress(DamagedFileError):
+        written = RunConfig.find(folder / CONFIG_FILE)
+    if written != config:
         config.write(folder / CONFIG_FILE)
 
 
@@ -87,7 +91,8 @@ def read_status(folder: Path) -> RunStatus:
     The state of a run on another machine is returned as recorded, because not every network disk
     supports locks; its heartbeat and the job queue show whether it is alive.
 
-    Raises `FormatError` for a `run.json` of another version, `ValueError` for a damaged one.
+    A damaged `run.json` does not stop anything, see `read_record`. Raises `FormatError` for one of
+    another version.
     """
     record = read_record(folder)
     state: State = record.state

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from ablate.core.io import write_atomically
 from ablate.core.records.jobs import JobSpec, SubmittedArray
 from ablate.core.records.run import RunConfig
 from ablate.runs.job import RunJob
@@ -87,7 +88,8 @@ class Group:
     def write_sbatch(self, file: Path, submission: str, after: str = "") -> Path:
         """Writes that script next to the specification; returns its path."""
         script = file.with_suffix(".sbatch")
-        script.write_text(self.format_sbatch(file, submission, after))
+        text = self.format_sbatch(file, submission, after)
+        write_atomically(script, text, private=True)  # the profile may set secrets in it
         return script
 
 

@@ -28,7 +28,7 @@ def copy_code(settings: Iterable[Mapping[str, Any]], folder: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     commit = CodeSnapshot(commit=get_commit(), dirty=is_dirty(), diff=get_diff())
-    commit.write(folder / SNAPSHOT.name)
+    commit.write(folder / SNAPSHOT.name, private=True)
     return folder
 
 

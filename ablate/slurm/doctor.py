@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ablate.core.io import write_atomically
 from ablate.core.records.jobs import NodeReport
 from ablate.slurm import code_snapshot, commands, history, sbatch
 from ablate.slurm import queue as slurm_queue
@@ -59,7 +60,8 @@ def _try_job(profile: Profile, home: Path, report: Callable[[str], None], patien
     code = code_snapshot.copy_code([], home / "code")
     small = dataclasses.replace(profile, minutes=MINUTES)
     script = file.with_suffix(".sbatch")
-    script.write_text(sbatch.format_script(small, file, name=name, code=code, options=["--doctor"]))
+    text = sbatch.format_script(small, file, name=name, code=code, options=["--doctor"])
+    write_atomically(script, text, private=True)
     commands.check_submission(script)
     report(f"SLURM accepts the resources of {profile.name}.yaml")
     number = commands.submit(script)

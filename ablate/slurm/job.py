@@ -19,12 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ablate.core.records.jobs import CanaryFailure, EndMark, JobSpec
-from ablate.core.records.run import Environment, RunRecord
+from ablate.core.records.run import RunRecord
 from ablate.runs import store
 from ablate.runs.heartbeat import HEARTBEAT_FILE
 from ablate.runs.lock import PATIENCE_SECONDS, acquire_run
+from ablate.runs.rebuild import read_environment
 from ablate.runs.record import (
-    ENVIRONMENT_FILE,
     OutsideEnd,
     count_attempts,
     read_record,
@@ -195,7 +195,7 @@ def get_patience(folder: Path) -> float:
     after its processes have ended. A process that survives the failure of its node stops by
     itself, because its attempt is no longer the latest.
     """
-    last = (Environment.find(folder / ENVIRONMENT_FILE) or Environment()).slurm
+    last = read_environment(folder).slurm
     names = ("SLURM_JOB_ID", "SLURM_JOB_NAME")  # both: a reinstalled cluster reuses numbers
     is_own = all(name in last and last[name] == os.environ.get(name) for name in names)
     return 0.0 if is_own else PATIENCE_SECONDS

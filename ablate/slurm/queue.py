@@ -62,20 +62,22 @@ def record_job(folder: Path, job: SubmittedJob) -> None:
 def find_last_job(folder: Path) -> SubmittedJob | None:
     """Returns the job to which a run was last submitted; None if it never was.
 
-    Raises `ValueError` if the last line of `jobs.jsonl` is damaged.
+    A damaged line of `jobs.jsonl` is passed over with a warning; the array of its job is in the
+    record of its submission, too.
     """
-    try:
-        lines = (folder / JOBS_FILE).read_text(encoding="utf-8").splitlines()
-        return SubmittedJob.from_json(json.loads(lines[-1]), "the record") if lines else None
-    except FileNotFoundError:
+    file = folder / JOBS_FILE
+    if not file.exists():
         return None
-    except (ValueError, TypeError) as error:
-        problem = f"the last line of {folder / JOBS_FILE} is damaged ({error})"
-        raise ValueError(f"{problem}; delete it and run again") from None
+    for line in reversed(file.read_bytes().splitlines()):
+        try:
+            return SubmittedJob.from_json(json.loads(line), "the record")
+        except (ValueError, TypeError, AttributeError) as error:
+            logger.warning("a line of %s is damaged (%s); it is passed over", file, error)
+    return None
 
 
 def find_last_jobs(folders: Iterable[Path]) -> dict[Path, SubmittedJob]:
-    """Returns the last job of each run folder that has one. Raises as `find_last_job`."""
+    """Returns the last job of each run folder that has one."""
     jobs = {folder: find_last_job(folder) for folder in folders}
     return {folder: job for folder, job in jobs.items() if job is not None}
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ablate.core.records.jobs import CanaryFailure, EndMark
-from ablate.core.records.run import Environment
 from ablate.runs import store
 from ablate.runs.lock import is_locked
-from ablate.runs.record import ENVIRONMENT_FILE, read_record, replace_end
+from ablate.runs.rebuild import read_environment
+from ablate.runs.record import read_record, replace_end
 from ablate.slurm import history
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.canary import FAILURE_FILE, get_canary_name
@@ -194,5 +194,5 @@ def _is_unfinished(folder: Path, job: SubmittedJob) -> bool:
 
 def _has_own_attempt(folder: Path, job: SubmittedJob) -> bool:
     """Returns whether the last attempt at a run was made by this job."""
-    environment = Environment.find(folder / ENVIRONMENT_FILE) or Environment()
+    environment = read_environment(folder)
     return environment.slurm.get("SLURM_JOB_NAME") == job.name

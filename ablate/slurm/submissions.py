@@ -4,17 +4,20 @@
 whose number is missing was interrupted; squeue finds it by its name.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from ablate.core.io import DamagedFileError
 from ablate.core.records.jobs import SubmissionFile, SubmittedArray
 from ablate.slurm import commands
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.commands import SlurmError
 from ablate.slurm.queue import SubmittedJob
 
+logger = logging.getLogger(__name__)
 SUBMISSION_FILE = "submission.json"
 
 
@@ -95,8 +98,14 @@ def find_queued_canaries(folder: Path) -> list[SubmittedJob]:
 
 
 def _list_submissions(folder: Path) -> list[tuple[Path, SubmissionFile]]:
-    files = sorted(folder.glob(f"*/{SUBMISSION_FILE}"))
-    return [(file.parent, SubmissionFile.read(file)) for file in files]
+    found = []
+    for file in sorted(folder.glob(f"*/{SUBMISSION_FILE}")):
+        try:
+            found.append((file.parent, SubmissionFile.read(file)))
+        except DamagedFileError as error:
+            problem = f"{file} {error.problem}"
+            logger.warning("%s; its jobs are known only from the run folders", problem)
+    return found
 
 
 def _list_unnumbered(content: SubmissionFile) -> list[SubmittedArray]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ablate.core.io import write_atomically
 from ablate.core.records.sweep import SweepJob, SweepWorkers
 from ablate.slurm import code_snapshot, commands, sbatch
 from ablate.slurm import queue as slurm_queue
@@ -82,7 +83,7 @@ def submit_workers(
         code_snapshot.copy_code([settings], home / "code")
         unique = f"{name}-{home.name}"
         script = spec.with_suffix(".sbatch")
-        script.write_text(_format_script(profile, spec, unique, count))
+        write_atomically(script, _format_script(profile, spec, unique, count), private=True)
         try:
             commands.check_submission(script)
             number = commands.submit(script)

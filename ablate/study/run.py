@@ -14,6 +14,7 @@ from ablate.config.study import Study, StudyError
 from ablate.core.records.plan import StudyPlan, get_plan_file
 from ablate.executors.local import Pool
 from ablate.executors.progress import create_console, print_line
+from ablate.executors.short_trials import find_parts
 from ablate.executors.worker import COMMAND
 from ablate.runs import status as run_status
 from ablate.runs import store
@@ -22,6 +23,7 @@ from ablate.slurm.executor import Cluster
 from ablate.slurm.options import LOCAL, SlurmOptions, create_cluster
 from ablate.slurm.queue import cancel_jobs
 from ablate.study import dry_run, estimate, notification, replacement, seed_rounds, selected_trials
+from ablate.study.code_watch import CodeWatch
 from ablate.study.exit_codes import DONE, FAILED, INTERRUPTED, OVER, WRONG, run_with_exit_code
 from ablate.study.gallery import draw_gallery
 from ablate.study.prepare import (
@@ -91,15 +93,19 @@ def run_study(
             if cluster is not None and slurm.prune_removed:
                 _cancel_removed(prepared, folders, console)
             retries = iter([retry_failed])  # what fails again in this session is not retried
+            watch = CodeWatch(find_parts([trial.settings for trial in prepared.trials]))
 
             def work(current: PreparedStudy) -> bool | None:
                 retry = next(retries, False)
                 if cluster is not None and not slurm.watch:
                     return _submit(current, cluster, folders, console, retry_failed=retry)
                 runner = pool if cluster is None else cluster
-                return seed_rounds.run_pending(
+                failed = seed_rounds.run_pending(
                     current, runner, folders, console, retry_failed=retry
                 )
+                if cluster is None and (changes := watch.describe_changes()):
+                    print_line(console, changes)
+                return failed
 
             if only or foreground:
                 return selected_trials.run_selected(

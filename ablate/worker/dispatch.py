@@ -15,6 +15,7 @@ from ablate.core.records.benchmarks import (
 )
 from ablate.core.records.messages import (
     AttentionRequest,
+    CheckRunsRequest,
     EmptyReply,
     ErrorReply,
     FeaturesRequest,
@@ -72,6 +73,10 @@ def _handle_parts_request(request: Message, emit: Emit) -> Reply:
             from ablate.worker.attention_report import describe_attention
 
             return describe_attention(request)
+        case CheckRunsRequest():
+            from ablate.worker.store_check import check_runs
+
+            return check_runs(request, emit)
         case MaskersRequest():
             from ablate.worker.masker_zoo import list_maskers
 

@@ -76,6 +76,21 @@ class RunRequest(Request[RunReply]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckRunsReply(Reply):
+    """What is damaged in a store of runs."""
+
+    num_runs: int
+    problems: tuple[str, ...]  # for people, one per file
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckRunsRequest(Request[CheckRunsReply]):
+    """Reads every file of a store of runs."""
+
+    runs: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttentionReply(Reply):
     """Which attention kernels can serve on the first device of this machine."""
 
@@ -238,6 +253,7 @@ class FeaturesRequest(Request[FeaturesReply]):
 REQUESTS: tuple[type[Message], ...] = (
     LoaderTimingsRequest,
     AttentionRequest,
+    CheckRunsRequest,
     PlanRequest,
     RunRequest,
     GalleryRequest,
@@ -252,6 +268,7 @@ REQUESTS: tuple[type[Message], ...] = (
 REPLIES: tuple[type[Reply], ...] = (
     LoaderTimingsReply,
     AttentionReply,
+    CheckRunsReply,
     PlanReply,
     RunReply,
     GalleryReply,

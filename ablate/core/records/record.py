@@ -101,12 +101,12 @@ class Record(Item):
             raise FileNotFoundError(f"{path} is missing")
         return record
 
-    def write(self, path: Path) -> None:
-        """Writes the record to a JSON file, atomically."""
+    def write(self, path: Path, *, private: bool = False) -> None:
+        """Writes the record to a JSON file, atomically; only its owner may read a `private` one."""
         content = self.to_json()
         if self.HAS_CHECKSUM:
             content[CHECKSUM] = _compute_checksum(content)
-        write_json(path, content)
+        write_json(path, content, private=private)
 
 
 def _compute_checksum(content: Mapping[str, Any]) -> str:

@@ -34,8 +34,8 @@ class _RunFile(Record):
     """A file of a run folder, refused like a run of ablate 0.1 if its format is another."""
 
     REMEDY: ClassVar[str] = (
-        "runs of ablate 0.1 cannot be read: delete the run folder, or set ABLATE_RUNS to a new "
-        "folder, and run the study again"
+        "runs of earlier versions cannot be read: delete the run folder, or set ABLATE_RUNS to a "
+        "new folder, and run the study again"
     )
 
 
@@ -60,6 +60,7 @@ class CodeVersion(Item):
 
     commit: str | None  # None if the code is not a git checkout
     dirty: bool  # whether the checkout had uncommitted changes
+    changes: str | None = None  # digest of those changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,16 +80,22 @@ class Machine(Item):
     processor: str
     cores: int | None
     argv: list[str]
+    cpu: str | None = None  # its name
+    gpu: str | None = None  # name of the device that trained
+    driver: str | None = None  # version of its driver
 
 
 @dataclass(frozen=True, kw_only=True)
 class Environment(_RunFile):
     """`env.json`: where and with what the last attempt that trained was run."""
 
+    FORMAT: ClassVar[int] = 2
+
     machine: Machine | None = None
     slurm: dict[str, str] = field(default_factory=dict)  # environment variables SLURM_JOB*
     versions: dict[str, str] = field(default_factory=dict)  # Python and packages, by name
-    diff: str | None = None  # uncommitted changes of the code
+    packages: dict[str, str] = field(default_factory=dict)  # versions of all installed ones
+    code_archive: str | None = None  # file with own parts and uncommitted changes, if any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +147,12 @@ class ParameterCounts(Item):
 class RunRecord(_RunFile):
     """`run.json`: the state of a run and what is known about it.
 
-    The results of a finished training stay in the record when the run is scored again.
+    The results of a finished training stay in the record when the run is scored again. Without
+    the state, the same is kept in `training.json`.
     """
+
+    FORMAT: ClassVar[int] = 2
+    HAS_CHECKSUM: ClassVar[bool] = True
 
     state: RecordedState = "planned"
     reason: str | None = None  # why the run is in this state, for people

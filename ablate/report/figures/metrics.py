@@ -1,6 +1,7 @@
 """Reads learning curves from the `metrics.jsonl` files of runs."""
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from ablate.report.results import Results, TrialResult
 
+logger = logging.getLogger(__name__)
 QUANTITIES = {  # name in `metrics.jsonl` -> axis label
     "loss": "loss",
     "position_loss": "position loss",
@@ -44,8 +46,6 @@ def read_curves(results: Results, runs: Path) -> list[Curve]:
     Returns:
         One curve per variant and quantity; a variant without a finite value has none.
 
-    Raises:
-        ValueError: If a line of `metrics.jsonl` other than the last is not JSON.
     """
     curves = []
     for levels, trials in results.variants().items():
@@ -83,7 +83,18 @@ def _read_log(path: Path) -> list[Mapping[str, float | None]]:
     lines = path.read_text(encoding="utf-8").splitlines()
     if lines and not lines[-1].endswith("}"):
         lines.pop()  # incomplete: the run is writing, or was killed while writing
-    return [json.loads(line) for line in lines]
+    entries = [_parse_entry(line) for line in lines]
+    if None in entries:
+        logger.warning("%s: %d damaged lines are left out", path, entries.count(None))
+    return [entry for entry in entries if entry is not None]
+
+
+def _parse_entry(line: str) -> Mapping[str, float | None] | None:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return entry if isinstance(entry, dict) else None
 
 
 def _extract_series(
