@@ -63,7 +63,7 @@ def recover_jobs(folder: Path) -> None:
     The caller holds the submission lock. Raises `SlurmError` if squeue fails.
     """
     for home, content in _list_submissions(folder):
-        numbers = _query_numbers(array.name for array in _list_unnumbered(content))
+        numbers = query_numbers(array.name for array in _list_unnumbered(content))
         if not numbers:
             continue
         arrays = [replace(a, number=a.number or numbers.get(a.name, "")) for a in content.arrays]
@@ -82,7 +82,7 @@ def cancel_submission(home: Path, numbers: Iterable[str]) -> None:
     names = [name for a in content.arrays for name in (a.canary_name, a.name)] if content else []
     unknown: dict[str, str] = {}
     with suppress(SlurmError):
-        unknown = _query_numbers(name for name in names if name)
+        unknown = query_numbers(name for name in names if name)
     slurm_queue.try_scancel(dict.fromkeys([*numbers, *unknown.values()]))
 
 
@@ -94,7 +94,7 @@ def find_queued_canaries(folder: Path) -> list[SubmittedJob]:
         for array in content.arrays
         if array.canary_name
     }
-    return [SubmittedJob(job_id, name, "") for name, job_id in _query_numbers(names).items()]
+    return [SubmittedJob(job_id, name, "") for name, job_id in query_numbers(names).items()]
 
 
 def _list_submissions(folder: Path) -> list[tuple[Path, SubmissionFile]]:
@@ -112,7 +112,7 @@ def _list_unnumbered(content: SubmissionFile) -> list[SubmittedArray]:
     return [array for array in content.arrays if not array.number]
 
 
-def _query_numbers(names: Iterable[str]) -> dict[str, str]:
+def query_numbers(names: Iterable[str]) -> dict[str, str]:
     """Returns the numbers of the jobs in the queue that have these names."""
     wanted, numbers = sorted(set(names)), dict[str, str]()
     for start in range(0, len(wanted), slurm_queue.BATCH_SIZE):

@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ablate.core.io import write_atomically
 from ablate.core.records.sweep import SweepJob, SweepWorkers
-from ablate.slurm import code_snapshot, commands, sbatch
+from ablate.slurm import code_snapshot, commands, sbatch, submissions
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.job import REQUEUE_SIGNALS, requeue
 from ablate.slurm.profile import Profile
@@ -84,13 +86,16 @@ def submit_workers(
         unique = f"{name}-{home.name}"
         script = spec.with_suffix(".sbatch")
         write_atomically(script, _format_script(profile, spec, unique, count), private=True)
+        workers = SweepWorkers(number="", name=unique, count=count, logs=str(home / "logs"))
+        previous = SweepWorkers.find(folder / WORKERS_FILE)
         try:
             commands.check_submission(script)
-            number = commands.submit(script)
+            workers.write(folder / WORKERS_FILE)  # before the first job exists
+            workers = replace(workers, number=commands.submit(script))
         except BaseException:
+            _undo(workers, previous, folder)
             shutil.rmtree(home, ignore_errors=True)
             raise
-        workers = SweepWorkers(number=number, name=unique, count=count, logs=str(home / "logs"))
         workers.write(folder / WORKERS_FILE)
     return _list_jobs(workers)
 
@@ -104,7 +109,12 @@ def find_queued_workers(folder: Path) -> list[SubmittedJob]:
 
 def may_be_queued(folder: Path) -> bool:
     """Returns whether any worker is or may be in the queue, see `queue.may_be_queued`."""
-    return slurm_queue.may_be_queued(_find_last_workers(folder))
+    try:
+        return slurm_queue.may_be_queued(_find_last_workers(folder))
+    except commands.SlurmMissingError:
+        return False
+    except commands.SlurmError:
+        return True
 
 
 def describe_queue(folder: Path) -> list[str]:
@@ -151,8 +161,25 @@ def main() -> int:
     return code
 
 
+def _undo(workers: SweepWorkers, previous: SweepWorkers | None, folder: Path) -> None:
+    """Cancels workers whose submission failed after SLURM had taken it, and forgets them."""
+    with suppress(commands.SlurmError):
+        slurm_queue.try_scancel(submissions.query_numbers([workers.name]).values())
+    if previous is None:
+        (folder / WORKERS_FILE).unlink(missing_ok=True)
+    else:
+        previous.write(folder / WORKERS_FILE)
+
+
 def _find_last_workers(folder: Path) -> list[SubmittedJob]:
+    """Returns the workers that were submitted last; after a crash, squeue knows them by name.
+
+    Raises `SlurmError` if it is needed and fails.
+    """
     workers = SweepWorkers.find(folder / WORKERS_FILE)
+    if workers is not None and not workers.number:
+        numbers = submissions.query_numbers([workers.name])
+        workers = replace(workers, number=numbers[workers.name]) if numbers else None
     return [] if workers is None else _list_jobs(workers)
 
 

@@ -30,6 +30,7 @@ from ablate.worker.code_digest import compute_code_digests
 from ablate.worker.context import RunContext
 from ablate.worker.encoder_files import ENCODER
 from ablate.worker.evaluate import score_run
+from ablate.worker.lost_sound import describe_lost_sound
 from ablate.worker.online_probe import build_online_probe
 from ablate.worker.probes import build_probes
 from ablate.worker.train import train, train_helper_rank
@@ -117,7 +118,8 @@ def _run(
     except DamagedFileError as error:
         return _handle_damage(error, attempt)
     except Exception as error:  # parts outside ablate may raise anything
-        if machine := describe_machine_error(error, (folder, context.cache)):
+        machine = describe_machine_error(error, (folder, context.cache))
+        if machine := machine or describe_lost_sound(error, config.settings):
             attempt.preempt(f"node: {machine}", trained=(folder / ENCODER).exists())
             return RunReply(state="preempted", reason=f"node: {machine}", machine_failed=True)
         reason = _format_reason(error)

@@ -1,6 +1,7 @@
 """Tests of the commands that list and cancel sweep workers, with scripted SLURM commands."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from typer.testing import CliRunner
 
 from ablate.cli import inspect as cli_inspect
 from ablate.cli.main import app
+from ablate.core.records.sweep import SweepWorkers
 from ablate.slurm import sweep_workers
+from ablate.slurm.commands import SlurmError
 from ablate.slurm.profile import Profile
 from tests.slurm.fake_slurm import write_commands
 
@@ -73,3 +76,31 @@ def test_sweep_workers_are_cancelled() -> None:
     assert "cancelled 2 sweep workers" in ablate("cancel", "tuned", "--yes")
     assert Path("cancelled").read_text() == "7_0 7_1\n"
     assert "this study has no queued jobs" in ablate("cancel", "tuned", "--yes")
+
+
+def test_workers_whose_number_was_lost_in_a_crash_are_found_by_their_name() -> None:
+    file = sweep_workers.get_folder(Path("reports"), "tuned") / sweep_workers.WORKERS_FILE
+    replace(SweepWorkers.read(file), number="").write(file)
+    assert len(ablate("status", "tuned").splitlines()) == 3
+    assert "cancelled 2 sweep workers" in ablate("cancel", "tuned", "--yes")
+    assert Path("cancelled").read_text() == "7_0 7_1\n"
+
+
+def test_workers_are_cancelled_if_sbatch_fails_after_it_has_queued_them() -> None:
+    Path("cancelled").touch()
+    assert "no queued jobs" in ablate("cancel", "tuned", "--yes")
+    Path("cancelled").unlink()
+    Path("bin/squeue").write_text(
+        '#!/bin/sh\n[ -e queued ] && [ ! -e cancelled ] && echo "8_0|$4|PENDING|Priority"; true\n'
+    )
+    Path("bin/sbatch").write_text(
+        '#!/bin/sh\ncase "$*" in *--test-only*) exit 0;; esac\ntouch queued; exit 1\n'
+    )
+    folder = sweep_workers.get_folder(Path("reports"), "tuned")
+    before = (folder / sweep_workers.WORKERS_FILE).read_text()
+    with pytest.raises(SlurmError):
+        sweep_workers.submit_workers(
+            Profile(name="full"), folder, "tuned-sweep", ["-m", "ablate.study"], 2, {}
+        )
+    assert Path("cancelled").read_text() == "8\n"
+    assert (folder / sweep_workers.WORKERS_FILE).read_text() == before

@@ -50,16 +50,35 @@ def limit_file_size(max_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_training_does_not_need_its_audio_files(new_run, cache, tmp_path):
-    clips, rows = tmp_path / "clips", ["path,label,split"]
+def write_clips(clips):
+    """Writes noise as audio files with a manifest; returns the settings of their source."""
+    rows = ["path,label,split"]
     clips.mkdir()
     for index in range(8):
         noise = np.random.default_rng(index).normal(size=12_000) * 0.1
         soundfile.write(clips / f"{index}.wav", noise, 16_000)
         rows.append(f"{index}.wav,{'ab'[index % 2]},{('train', 'test')[index // 6]}")
     (clips / "metadata.csv").write_text("\n".join(rows))
-    manifest = str(clips / "metadata.csv")
-    data = {"type": "ablate.audio.sources.Folder", "manifest": manifest}
+    return {"type": "ablate.audio.sources.Folder", "manifest": str(clips / "metadata.csv")}
+
+
+def test_a_corpus_that_is_not_mounted_is_not_the_error_of_the_trial(new_run, cache, tmp_path):
+    folder = new_run("run", data=write_clips(tmp_path / "clips"))
+    (tmp_path / "clips").rename(tmp_path / "away")
+    other_cache = tmp_path / "cache"
+    ended = run_folder(folder, other_cache)
+    assert ended.reason == (
+        f"node: {tmp_path}/clips/metadata.csv: no such file or folder; mount its disk, or put it "
+        "back"
+    )
+    assert (ended.state, ended.machine_failed) == ("preempted", True)
+    (tmp_path / "away").rename(tmp_path / "clips")
+    assert run_folder(folder, other_cache, until=2).state == "paused"
+
+
+def test_a_training_does_not_need_its_audio_files(new_run, cache, tmp_path):
+    clips = tmp_path / "clips"
+    data = write_clips(clips)
     uninterrupted, without_clips = (
         new_run("uninterrupted", data=data),
         new_run("without_clips", data=data),
