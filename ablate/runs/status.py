@@ -161,7 +161,8 @@ def collect_states(
                 "seed": trial.seed,
                 "state": status.state,
                 "reason": status.reason,
-                "progress": _format_progress(status.state, folder, trial),
+                "progress": _format_progress(status.state, folder, trial)
+                + _format_suspension(queued.get(trial.fingerprint, "")),
                 "code": status.code,
                 "valid": store.read_score(folder, probe, pooling, part="valid"),
             }
@@ -174,6 +175,11 @@ def _format_progress(state: str, folder: Path, trial: TrialEntry) -> str:
     """Formats how far the training of a running trial is; an empty text for other states."""
     steps = trial.settings.get("budget", {}).get("steps")
     return format_training_progress(folder, steps) if state == "running" and steps else ""
+
+
+def _format_suspension(job: str) -> str:
+    """Formats that a running trial stands still because its job is suspended."""
+    return f" {job}" if "SUSPENDED" in job else ""
 
 
 def is_unfinished(plan: StudyPlan, runs: Path) -> bool:
