@@ -10,7 +10,7 @@ from typing import Any
 
 from ablate.audio.bad_audio import BadAudioError
 from ablate.audio.sources import AbstractSource
-from ablate.parts import PartError, build
+from ablate.parts import build
 
 REMEDY = "no such file or folder; mount its disk, or put it back"
 
@@ -23,10 +23,10 @@ def describe_lost_sound(error: BaseException, settings: Mapping[str, Any]) -> st
         settings: the settings of the run.
     """
     try:
-        source = build(settings["data"], expect=AbstractSource)
-    except (PartError, KeyError):
+        location = build(settings["data"], expect=AbstractSource).location
+    except Exception:  # a user's part may raise anything, and the first error is the one to report
         return None
-    places = [Path(place) for place in source.location.split(os.pathsep) if place]
+    places = [Path(place) for place in location.split(os.pathsep) if place]
     folders = [_get_fixed_part(place) for place in places]
     if isinstance(error, BadAudioError):
         folders += [(place.parent / clip).parent for place in places for clip, _ in error.clips]
