@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.audio.bad_audio import BadAudioError
-from ablate.audio.sources import AbstractSource
+from ablate.audio.source import AbstractSource
 from ablate.parts import build
 
 REMEDY = "no such file or folder; mount its disk, or put it back"
