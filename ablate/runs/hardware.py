@@ -1,4 +1,4 @@
-"""Names the processor, the GPU and the packages of this machine, for the record of a run."""
+"""Names the processor, the driver and the packages of this machine, for the record of a run."""
 
 import subprocess
 from contextlib import suppress
@@ -19,24 +19,21 @@ def find_cpu() -> str | None:
     return None
 
 
-def find_gpu(device: str) -> tuple[str | None, str | None]:
-    """Returns the name of an NVIDIA GPU and the version of its driver; None if there is none.
+def find_driver(device: str) -> str | None:
+    """Returns the version of an NVIDIA GPU's driver; None if it is not known.
 
     Args:
-        device: a device of torch, such as `cuda:0`. Of several visible GPUs, all are named.
+        device: a device of torch, such as `cuda:0`.
     """
     if not device.startswith("cuda"):
-        return None, None
-    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
+        return None
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    with suppress(OSError, subprocess.SubprocessError):
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=QUERY_SECONDS, check=True
         )
-    except (OSError, subprocess.SubprocessError):
-        return None, None
-    rows = [line.rpartition(", ") for line in result.stdout.splitlines() if ", " in line]
-    names = ", ".join(dict.fromkeys(name for name, _, _ in rows))
-    return names or None, rows[0][2] if rows else None
+        return next(iter(result.stdout.split()), None)
+    return None
 
 
 def list_packages() -> dict[str, str]:

@@ -31,7 +31,7 @@ from ablate.core.records.run import (
     RunRecord,
 )
 from ablate.runs.code_archive import write_code_archive
-from ablate.runs.hardware import find_cpu, find_gpu, list_packages
+from ablate.runs.hardware import find_cpu, find_driver, list_packages
 from ablate.runs.rebuild import ENVIRONMENT_FILE, TRAINING_FILE, has_result, rebuild_record
 
 RECORD_FILE = "run.json"
@@ -270,7 +270,6 @@ def describe_environment(device: str) -> tuple[Environment, str | None]:
         device: the device that trains, such as `cuda:0`.
     """
     snapshot = CodeSnapshot.find(SNAPSHOT)
-    gpu, driver = find_gpu(device)
     environment = Environment(
         machine=Machine(
             platform=platform.platform(),
@@ -278,8 +277,7 @@ def describe_environment(device: str) -> tuple[Environment, str | None]:
             cores=os.cpu_count(),
             argv=sys.argv,
             cpu=find_cpu(),
-            gpu=gpu,
-            driver=driver,
+            driver=find_driver(device),
         ),
         slurm={name: value for name, value in os.environ.items() if name.startswith("SLURM_JOB")},
         versions=list_versions(),

@@ -81,8 +81,7 @@ class Machine(Item):
     cores: int | None
     argv: list[str]
     cpu: str | None = None  # its name
-    gpu: str | None = None  # name of the device that trained
-    driver: str | None = None  # version of its driver
+    driver: str | None = None  # version of the GPU's driver
 
 
 @dataclass(frozen=True, kw_only=True)
