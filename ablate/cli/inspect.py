@@ -266,11 +266,12 @@ def show(
         fail("name a run, or pass --schema")
     from ablate.core.records.run import RunConfig, RunRecord
     from ablate.runs import store
-    from ablate.runs.record import RECORD_FILE
+    from ablate.runs.record import read_record
 
     folder = find_run_folder(name, conditions)
     with failing_on_value_error():
         config = RunConfig.read(folder / store.CONFIG_FILE)
-        record = RunRecord.find(folder / RECORD_FILE)
-    content = {"config": config.to_json(), "run": None if record is None else record.to_json()}
+        record = read_record(folder)
+    run = None if record == RunRecord() else record.to_json()
+    content = {"config": config.to_json(), "run": run}
     typer.echo(json.dumps({"folder": str(folder), **content}, indent=2, ensure_ascii=False))

@@ -9,6 +9,7 @@ from ablate.core.records.plan import EvaluatePlan
 from ablate.core.records.run import RunConfig, RunKind
 from ablate.runs import store
 from ablate.runs.job import RunJob
+from ablate.runs.record import repair_record
 
 TRIAL: RunKind = "jepa"  # the kind of run that is trained; the others are references
 
@@ -65,6 +66,8 @@ class PendingWork:
     ) -> list[RunJob]:
         """Writes the configurations of all runs that are left; returns their jobs.
 
+        Damaged records of runs that are done are written again.
+
         References are short, so they come last.
 
         Args:
@@ -76,6 +79,8 @@ class PendingWork:
         pending = [*self.score, *self.trainings, *self.references]
         for run in pending if write else ():
             store.write_config(runs / run.fingerprint, kind=run.kind, settings=run.settings)
+        for run in self.done if write else ():
+            repair_record(runs / run.fingerprint)
         return [
             RunJob(
                 runs / run.fingerprint,

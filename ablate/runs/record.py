@@ -62,6 +62,15 @@ def read_record(folder: Path) -> RunRecord:
     return record or RunRecord()
 
 
+def repair_record(folder: Path) -> None:
+    """Writes the rebuilt record of a run whose `run.json` is damaged, if this user may."""
+    try:
+        RunRecord.find(folder / RECORD_FILE)
+    except DamagedFileError:
+        with contextlib.suppress(OSError):  # runs of a colleague, or an archive
+            _write(folder, read_record(folder))
+
+
 class RunAttempt:
     """One process's attempt at a run. Creating it claims the next attempt number.
 

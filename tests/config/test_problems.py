@@ -320,7 +320,7 @@ def test_names_too_long_for_files_and_counts_too_large_are_refused(
     ],
 )
 def test_a_password_anywhere_is_refused_without_being_repeated(folder: Path, override: str) -> None:
-    [problem] = problems(None, override, "sedes=3")
+    [problem] = problems(None, override, "score=nothing")
     assert "contains a password" in problem
     assert "S3cret" not in problem
 
