@@ -32,6 +32,16 @@ class Studies:
     scores: Numbers
     random_init: Numbers  # (studies, patchifiers, seeds)
 
+    def shift(self, masker: int | slice, points: float) -> "Studies":
+        """Returns the studies with a true effect of some maskers."""
+        scores = self.scores.copy()
+        scores[:, masker] += points
+        return replace(self, scores=scores)
+
+    def keep_seeds(self, count: int) -> "Studies":
+        """Returns the studies with their first seeds only."""
+        return Studies(self.scores[..., :count], self.random_init[..., :count])
+
     def fill(self, results: Results, number: int) -> tuple[TrialResult, ...]:
         """Returns the trials of a study with the scores of the simulated study `number`."""
         maskers, patchifiers = (
@@ -105,7 +115,9 @@ def draw_studies(
     return Studies(scores, 40 + luck * normal(size=(studies, patchifiers, seeds)))
 
 
-def decide_studies(studies: Studies, *, rule: Rule = "guarded", margin: float = 0.0) -> Words:
+def decide_studies(
+    studies: Studies, *, rule: Rule = "guarded", margin: float = 0.0, alpha: float = ALPHA
+) -> Words:
     """Decides every study: maskers by scores, patchifiers by gains."""
     scores, gains = studies.scores, studies.scores - studies.random_init[:, None]
     factors = [scores, gains.swapaxes(1, 2)]  # each (studies, levels, combinations, seeds)
@@ -121,14 +133,14 @@ def decide_studies(studies: Studies, *, rule: Rule = "guarded", margin: float = 
         smallest = np.minimum(2 * np.minimum(of_pooled, depends), 1)
         return np.repeat(np.where(has_gate, smallest, 1), counts, axis=1)
 
-    equal = np.maximum(alone.equivalence, gate(pooled.equivalence)) < ALPHA
-    is_equal, differs = pooled.equivalence < ALPHA, depends < ALPHA
+    equal = np.maximum(alone.equivalence, gate(pooled.equivalence)) < alpha
+    is_equal, differs = pooled.equivalence < alpha, depends < alpha
     return Words(
-        pooled=(pooled.difference < ALPHA) & ~is_equal & ~differs,
+        pooled=(pooled.difference < alpha) & ~is_equal & ~differs,
         differs=differs,
-        within=(np.maximum(alone.difference, gate(pooled.difference)) < ALPHA) & ~equal,
-        learned=_holm(_p(gains[:, 0])) < ALPHA,
-        learned_equivalent=_holm(_equivalence_p(gains[:, 0], margin)) < ALPHA,
+        within=(np.maximum(alone.difference, gate(pooled.difference)) < alpha) & ~equal,
+        learned=_holm(_p(gains[:, 0])) < alpha,
+        learned_equivalent=_holm(_equivalence_p(gains[:, 0], margin)) < alpha,
         pooled_equivalent=is_equal & ~differs,
         within_equivalent=equal,
     )
