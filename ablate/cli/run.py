@@ -108,18 +108,27 @@ def plan(
 
 
 def report(
-    name: StudyName, overrides: Overrides = None, force: Force = False, as_json: Json = False
+    name: StudyName,
+    overrides: Overrides = None,
+    force: Force = False,
+    as_json: Json = False,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="Print the main table for a paper, in LaTeX.")
+    ] = False,
 ) -> None:
     """Write a study's report again from the files on disk, without running anything."""
     from rich.console import Console
 
     from ablate.core.records.findings import FINDINGS_FILE
+    from ablate.report.pages.latex import read_main_table
     from ablate.runs import store
     from ablate.study import run as study_run
     from ablate.study.exit_codes import DONE, interrupt_on_signals
 
+    if as_json and latex:
+        fail("--json and --latex both print to standard output; give one of them")
     interrupt_on_signals()
-    console, study = Console(stderr=True) if as_json else None, get_study_name(name)
+    console, study = Console(stderr=True) if as_json or latex else None, get_study_name(name)
     if is_study_file(name):
         file, settings = Path(name), overrides or []
         code = study_run.report_study(file, settings, force=force, console=console)
@@ -127,8 +136,11 @@ def report(
     else:
         study = load_plan(name).study
         code = study_run.report_saved_plan(study, force=force, console=console)
+    folder = store.get_folders().reports / study
     if as_json and code == DONE:
-        typer.echo((store.get_folders().reports / study / FINDINGS_FILE).read_text().rstrip())
+        typer.echo((folder / FINDINGS_FILE).read_text().rstrip())
+    if latex and code == DONE:
+        typer.echo(read_main_table(folder / "tables"))
     raise typer.Exit(code)
 
 

@@ -5,6 +5,7 @@ with 0.5 as the threshold.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -99,18 +100,22 @@ def recall_at_1(similarity: Scores, truth: Labels) -> float:
     return 100 * float((nearest & labels).any(axis=1).mean())
 
 
-def segment_f1(
+@dataclass(frozen=True)
+class Segments:
+    """Events in segments of one second, clip after clip."""
+
+    clips: Indices  # (segments,), positions in the task
+    predicted: npt.NDArray[np.bool_]  # (segments, classes)
+    truth: npt.NDArray[np.bool_]  # (segments, classes)
+
+
+def find_segments(
     scores: Scores, moments: Indices, task: Task, clips: Indices, seconds: float
-) -> dict[str, float]:
-    """Computes the F1 of events in segments of one second, as sed_eval does.
+) -> Segments:
+    """Finds the events in segments of one second, as sed_eval does.
 
     A segment has the class of every event that overlaps it. A prediction belongs to the segment
-    that contains the middle of its moment. The macro mean is over the classes that occur. A class
-    that is never predicted counts as 0, as with sed_eval's `zero_score`. Returns 0 if no class
-    occurs.
-
-    Mesaros et al., "Metrics for Polyphonic Sound Event Detection", 2016.
-    https://doi.org/10.3390/app6060162
+    that contains the middle of its moment.
 
     Args:
         scores: (moments, classes), probabilities, clip after clip.
@@ -118,9 +123,6 @@ def segment_f1(
         task: A task of events.
         clips: The clips, as positions in the task.
         seconds: Duration of a moment.
-
-    Returns:
-        `segment_f1` (macro) and `segment_f1_micro`, as percentages.
     """
     predicted, truth = [], []
     for clip, clip_scores in zip(clips, np.split(scores, np.cumsum(moments)[:-1]), strict=True):
@@ -138,7 +140,23 @@ def segment_f1(
             actual[first:stop, task.classes.index(event.name)] = True
         predicted.append(positive)
         truth.append(actual)
-    actual, positive = np.concatenate(truth), np.concatenate(predicted)
+    of_clip = np.repeat(clips, [len(positive) for positive in predicted])
+    return Segments(of_clip, np.concatenate(predicted), np.concatenate(truth))
+
+
+def segment_f1(segments: Segments) -> dict[str, float]:
+    """Computes the F1 of events in segments of one second, as sed_eval does.
+
+    The macro mean is over the classes that occur. A class that is never predicted counts as 0, as
+    with sed_eval's `zero_score`. Returns 0 if no class occurs.
+
+    Mesaros et al., "Metrics for Polyphonic Sound Event Detection", 2016.
+    https://doi.org/10.3390/app6060162
+
+    Returns:
+        `segment_f1` (macro) and `segment_f1_micro`, as percentages.
+    """
+    actual, positive = segments.truth, segments.predicted
     hits, counts = (actual & positive).sum(axis=0), actual.sum(axis=0) + positive.sum(axis=0)
     occur = actual.any(axis=0)
     macro = (2 * hits[occur] / counts[occur]).mean() if occur.any() else 0.0

@@ -10,7 +10,14 @@ import numpy as np
 import torch
 
 from ablate.core.random import generator
-from ablate.probing.metrics import HEADLINE, LOWER_IS_BETTER, SELECTION_METRIC, segment_f1
+from ablate.probing.metrics import (
+    HEADLINE,
+    LOWER_IS_BETTER,
+    SELECTION_METRIC,
+    Scores,
+    find_segments,
+    segment_f1,
+)
 from ablate.probing.probe import AbstractProbe, Features, Matrix, ProbeData
 from ablate.probing.tasks import Indices, Labels, Split, Task
 
@@ -29,10 +36,20 @@ class Score(TypedDict):
 
 
 class KeepPredictions(Protocol):
-    """Receives the predicted classes of clips, given by their positions in the task."""
+    """Receives what was predicted for clips, given by their positions in the task.
+
+    A row is a clip with the class, or with the probabilities of all classes if it may have several;
+    or, for a task of events, a second of a clip with the classes that were found.
+    """
 
     def __call__(
-        self, part: Literal["valid", "test"], seed: int, clips: Indices, predicted: Indices, /
+        self,
+        part: Literal["valid", "test"],
+        seed: int,
+        clips: Indices,
+        predicted: Labels | Scores,
+        truth: Labels,
+        /,
     ) -> None: ...
 
 
@@ -41,7 +58,7 @@ def score_probe(
 ) -> Score:
     """Scores a probe on a task, on its splits or across its folds, as the mean over its seeds.
 
-    `keep` receives the predictions of a task with one label per clip.
+    `keep` receives the predictions, unless the probe does not give one score per class.
     """
     probe = probe.for_task(task.name)
     tested: list[list[dict[str, float]]] = []  # per seed, for a task with folds per fold
@@ -115,19 +132,27 @@ def _score_split(
     metrics, start = {}, 0
     for part, clips in split.query.items():
         stop = start + len(clips if data.bounds is not None else features.get_rows(clips))
-        if task.kind == "events":
-            counts = features.counts[clips]
-            metrics[part] = segment_f1(scores[start:stop], counts, task, clips, features.seconds)
-        else:
-            truth = task.labels[clips]
-            metrics[part] = probe.measure_task(task.name, scores[start:stop], truth)
-            if keep is not None and task.kind == "single" and scores.shape[1] == len(task.classes):
-                held_out: Literal["valid", "test"] = (
-                    "valid" if part == "valid" and not task.folded else "test"
-                )
-                keep(held_out, seed, clips, scores[start:stop].argmax(axis=1))
+        metrics[part], rows, predicted, truth = _measure(
+            probe, features, task, clips, scores[start:stop]
+        )
+        if keep is not None and scores.shape[1] == len(task.classes):
+            is_valid = part == "valid" and not task.folded
+            keep("valid" if is_valid else "test", seed, rows, predicted, truth)
         start = stop
     return metrics
+
+
+def _measure(
+    probe: AbstractProbe, features: Features, task: Task, clips: Indices, scores: Scores
+) -> tuple[dict[str, float], Indices, Labels | Scores, Labels]:
+    """Computes metrics of some clips; also returns the rows, predictions and truth to keep."""
+    if task.kind == "events":
+        moments = features.counts[clips]
+        segments = find_segments(scores, moments, task, clips, features.seconds)
+        return segment_f1(segments), segments.clips, segments.predicted, segments.truth
+    truth = task.labels[clips]
+    predicted = scores.argmax(axis=1) if task.kind == "single" else scores
+    return probe.measure_task(task.name, scores, truth), clips, predicted, truth
 
 
 def _build_data(

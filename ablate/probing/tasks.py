@@ -8,9 +8,12 @@ import numpy.typing as npt
 
 from ablate.audio.annotations import Event, LabelKind, infer_label_kind, parse_classes, parse_events
 from ablate.audio.clips import ClipInfo, ClipTable
+from ablate.audio.segments import FRAGMENT
 
 Indices = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.bool_]  # (clips,), multi-label (clips, classes)
+
+GROUP_COLUMN = "group"  # column of a manifest
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,27 @@ def select_pretraining_clips(clips: ClipTable | Iterable[ClipInfo]) -> Indices:
     np.minimum.at(first, recordings, selected)
     unique: Indices = selected[first[recordings] == selected]
     return unique
+
+
+def find_clip_groups(clips: ClipTable, rows: Indices) -> tuple[Indices, tuple[str, ...]]:
+    """Finds which clips are not independent: of one speaker, for example, or of one recording.
+
+    Args:
+        clips: Clips whose column `group` names what they share; where it is blank, clips of one
+            recording belong together.
+        rows: Positions in `clips`, (rows,); may repeat.
+
+    Returns:
+        The group of each row, (rows,), and the names of the groups.
+    """
+    column = clips.extra.get(GROUP_COLUMN)
+    unique, where = np.unique(rows, return_inverse=True)
+    names = []
+    for row in unique.tolist():
+        name = "" if column is None else column[row]
+        names.append(name or clips.paths[row].partition(FRAGMENT)[0])
+    distinct, numbers = np.unique(np.array(names, dtype=np.str_), return_inverse=True)
+    return numbers[where].astype(np.int64), tuple(distinct.tolist())
 
 
 def _build_task(name: str, table: ClipTable) -> Task:

@@ -11,6 +11,12 @@ from ablate.core.records.plan import StudyPlan
 from ablate.report.figures.metrics import read_curves
 from ablate.report.pages import sentences
 from ablate.report.pages.tables import build_variant_cells, build_variant_table
+from ablate.report.prediction_frames import (
+    build_class_frame,
+    build_clip_frame,
+    build_confusion_frame,
+    build_label_frame,
+)
 from ablate.report.results import Results, read_results
 from ablate.report.stats.verdicts import compute_verdicts
 
@@ -57,6 +63,30 @@ class StudyResults:
         return pd.DataFrame([row for table in tables for row in table.rows])
 
     @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row per clip of tasks with one label per clip: its class, and the predicted one.
+
+        For each trial, kind of run, task, probe, pooling, part and probe seed. Runs scored before
+        predictions were kept have no rows.
+        """
+        return build_clip_frame(self.results)
+
+    @cached_property
+    def label_predictions(self) -> pd.DataFrame:
+        """One row per clip and class of tasks with several labels, or per second with events."""
+        return build_label_frame(self.results)
+
+    @cached_property
+    def confusion(self) -> pd.DataFrame:
+        """One row per true and predicted class of each trial, with the number of clips."""
+        return build_confusion_frame(self.results)
+
+    @cached_property
+    def class_scores(self) -> pd.DataFrame:
+        """One row per class of each trial: support, and precision, recall and F1 in percent."""
+        return build_class_frame(self.results)
+
+    @cached_property
     def curves(self) -> pd.DataFrame:
         """One row per variant, seed, quantity and step, with the hours of audio until then."""
         rows = [
@@ -84,7 +114,7 @@ def results(path: str | Path, *, runs: str | Path | None = None) -> StudyResults
             folder of all reports.
 
     Returns:
-        Scores, trials, variants, contrasts and curves, each a pandas data frame.
+        Scores, trials, variants, contrasts, curves and predictions, each a pandas data frame.
 
     Raises:
         FileNotFoundError: If the folder contains no `plan.json`.

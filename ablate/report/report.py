@@ -29,10 +29,13 @@ from ablate.report.pages.escaping import neutralise_formula
 from ablate.report.pages.findings import build_findings
 from ablate.report.pages.glossary import define_verdicts
 from ablate.report.pages.health import build_health_table, build_mask_table
+from ablate.report.pages.latex import write_latex_tables
+from ablate.report.pages.main_table import build_main_table
 from ablate.report.pages.methods import format_data_summary, write_protocol
 from ablate.report.pages.page import ReportPage, Section, build_gallery
 from ablate.report.pages.table import Table
 from ablate.report.results import Results, read_results
+from ablate.report.stats.aggregates import build_aggregate_table
 from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.ranks import build_task_table, compute_ranking
 from ablate.report.stats.robustness import build_robustness_table
@@ -128,6 +131,7 @@ def write_report(plan: StudyPlan, runs: Path, folder: Path) -> ReportSummary:
         text=plan.text,
     )
     _write_files(page, results, folder)
+    write_latex_tables(page.tables, build_main_table(results, verdicts), folder / "tables")
     by_name = {table.name: table for table in page.tables}
     in_terminal = ("variants", "contrasts", "learning", "untrained", "failures")
     return ReportSummary(
@@ -157,6 +161,7 @@ def _build_sections(
         Section(None, by_probe),
         Section(learning_curves.draw_learning_curves(results, curves), None),
         Section(charts.draw_critical_difference(ranking), build_task_table(results, ranking)),
+        Section(None, build_aggregate_table(results)),
         Section(None, build_totals_table(results)),
         Section(None, build_variance_share_table(results)),
         Section(None, build_spread_table(results)),
@@ -194,8 +199,6 @@ def _write_files(page: ReportPage, results: Results, folder: Path) -> None:
         write_atomically(folder / "scores.parquet", scores.to_parquet(None, index=False))
     for table in page.tables:
         write_atomically(folder / "tables" / f"{table.name}.csv", table.to_csv())
-        if table.rows:
-            write_atomically(folder / "tables" / f"{table.name}.tex", table.to_latex())
     for picture in page.pictures:
         write_atomically(folder / "figures" / f"{picture.name}.svg", picture.svg)
         write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)

@@ -17,16 +17,11 @@ from ablate.report.mean_scores import compute_mean_score, compute_untrained_scor
 from ablate.report.run import (
     RunResult,
     keep_finite_numbers,
-    read_clip_predictions,
     read_run,
 )
 from ablate.runs.scores import get_statistics_pooling
 
 PENDING_STATES = ("missing", "planned", "running", "stale", "preempted")
-PREDICTION_COLUMNS = (
-    *("seed", "kind", "task", "probe", "pooling", "part", "probe_seed", "clip"),
-    *("truth", "predicted"),
-)
 RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling", "valid", "test")
 
 
@@ -112,17 +107,6 @@ class Results:
         columns = [get_factor_column(factor) for factor in self.factors]
         first, rest = list(RESERVED[:1]), list(RESERVED[1:])
         return pd.DataFrame(rows, columns=[*first, *columns, *rest])
-
-    def predictions(self) -> pd.DataFrame:
-        """Returns one row per trial, kind of run, task, probe, pooling, probe seed and clip.
-
-        `clip` is the position of the clip in its task, `truth` and `predicted` are classes; `part`
-        is valid or test. Tasks with several labels per clip, and runs scored before predictions
-        were kept, have no rows.
-        """
-        frames = [frame for trial in self.trials for frame in _list_prediction_frames(self, trial)]
-        columns = [*map(get_factor_column, self.factors), *PREDICTION_COLUMNS]
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
     def frame(self) -> pd.DataFrame:
         """Returns one row per trial: levels, seed, state, score, gain, metrics and cost."""
@@ -224,35 +208,6 @@ def _list_score_rows(trial: TrialResult, factors: tuple[str, ...]) -> Iterator[d
                 "fingerprint": fingerprints[kind],
                 **{name: value for name, value in vars(score).items() if name in RESERVED},
             }
-
-
-def _list_prediction_frames(results: Results, trial: TrialResult) -> Iterator[pd.DataFrame]:
-    levels = dict(
-        zip(
-            map(get_factor_column, results.factors),
-            get_levels(trial, results.factors),
-            strict=True,
-        )
-    )
-    for kind, run in (("jepa", trial.run), ("random_init", trial.random_init)):
-        for task, probe, kept in read_clip_predictions(run, results.plan.probes):
-            classes = pd.Index(kept.classes)
-            for probe_seed, predicted in enumerate(kept.predicted):
-                yield pd.DataFrame(
-                    {
-                        **levels,
-                        "seed": trial.seed,
-                        "kind": kind,
-                        "task": task,
-                        "probe": probe,
-                        "pooling": kept.pooling,
-                        "part": kept.part,
-                        "probe_seed": probe_seed,
-                        "clip": kept.clips,
-                        "truth": classes.take(kept.truth),
-                        "predicted": classes.take(predicted),
-                    }
-                )
 
 
 def _build_trial_row(trial: TrialResult, factors: tuple[str, ...]) -> dict[str, object]:

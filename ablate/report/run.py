@@ -1,14 +1,23 @@
 """Reads run folders: how a run ended, what it recorded, and its scores."""
 
+import logging
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.core.io import DamagedFileError
 from ablate.core.records.run import Machine, RunCost, RunMetrics, RunRecord
+from ablate.core.records.score import ScoreFile
+from ablate.report.stats.influence import compute_group_influences
 from ablate.runs.predictions import (
     ClipPredictions,
+    Part,
     get_predictions_file,
     read_predictions,
 )
@@ -16,6 +25,10 @@ from ablate.runs.rebuild import has_result, read_environment
 from ablate.runs.record import RECORD_FILE, read_record
 from ablate.runs.scores import is_score_by
 from ablate.runs.store import SCORES, read_scores
+
+logger = logging.getLogger(__name__)
+# (task, digest of its clips) -> the influence of each group of clips on the score, in points
+Influences = Mapping[tuple[str, str], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +54,27 @@ class RunResult:
     scores: tuple[ProbeScore, ...]
     machine: Machine | None = None  # from env.json
     folder: Path | None = None  # None if the run is missing
+    probes: Mapping[str, Any] = field(default_factory=dict, repr=False)  # settings by name
 
     @property
     def exists(self) -> bool:
         """Whether the run has been started."""
         return self.state != "missing"
+
+    def load_influences(self, probe: str, pooling: str, part: Part = "test") -> Influences:
+        """Loads how much the score by one probe depends on each group of clips, by task.
+
+        Returns:
+            (task, digest of its clips) -> (groups,), in points of the score on the task. Empty if
+            the predictions of a task were not kept, or its metric does not allow it.
+        """
+        if (probe, pooling, part) not in self._influences:
+            self._influences[probe, pooling, part] = _compute_influences(self, probe, pooling, part)
+        return self._influences[probe, pooling, part]
+
+    @cached_property
+    def _influences(self) -> dict[tuple[str, str, Part], Influences]:
+        return {}
 
     @property
     def code(self) -> str:
@@ -81,21 +110,48 @@ def read_run(folder: Path | None, probes: Mapping[str, Any]) -> RunResult:
         scores=tuple(_read_scores(folder, probes)) if done else (),
         machine=environment.machine,
         folder=folder,
+        probes=probes,
     )
 
 
 def read_clip_predictions(
-    run: RunResult, probes: Mapping[str, Any]
+    run: RunResult, pooling: str | None = None
 ) -> Iterator[tuple[str, str, ClipPredictions]]:
     """Yields task, probe and predictions of a finished run; nothing for scores without any."""
+    for name, result, kept in _read_kept(run, pooling):
+        yield from ((result.task, name, predictions) for predictions in kept)
+
+
+def _read_kept(
+    run: RunResult, pooling: str | None
+) -> Iterator[tuple[str, ScoreFile, list[ClipPredictions]]]:
+    """Yields the name of the probe, the scores and the predictions of every score file."""
     if run.folder is None or run.state != "done":
         return
     for result in read_scores(run.folder):
-        names = [name for name, own in probes.items() if is_score_by(own, result.settings)]
+        names = [name for name, own in run.probes.items() if is_score_by(own, result.settings)]
         file = run.folder / SCORES / result.task / f"{result.key}.json"
-        for predictions in read_predictions(get_predictions_file(file)) if names else ():
-            for name in names:
-                yield result.task, name, predictions
+        try:
+            kept = read_predictions(get_predictions_file(file), pooling) if names else []
+        except DamagedFileError as error:
+            logger.warning("%s; until then nothing is computed from its clips", error)
+            continue
+        for name in names:
+            yield name, result, kept
+
+
+def _compute_influences(run: RunResult, probe: str, pooling: str, part: Part) -> Influences:
+    influences: dict[tuple[str, str], NDArray[np.float64]] = {}
+    for name, result, kept in _read_kept(run, pooling):
+        if name != probe or pooling not in result.scores:
+            continue
+        own = [predictions for predictions in kept if predictions.part == part]
+        metric = result.scores[pooling].metric
+        values = compute_group_influences(own[0], metric) if own else None
+        if values is None:
+            return {}
+        influences[result.task, own[0].digest] = values
+    return influences
 
 
 def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[ProbeScore]:

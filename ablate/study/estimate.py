@@ -11,6 +11,7 @@ from ablate.core.records.plan import StudyPlan
 from ablate.runs import store
 from ablate.runs.pending import PendingWork
 from ablate.runs.status import estimate_kept_bytes
+from ablate.study.clip_noise import describe_clip_noise
 from ablate.study.exit_codes import OverBudgetError
 
 CLEAR_DIFFERENCE = 2.0  # standard deviations; a confirmation should find it
@@ -95,6 +96,8 @@ def _describe_power(plan: StudyPlan, runs: Path) -> list[str]:
         line += f"; with {more} seeds, {detectable(more):.2g} {unit}"
     basis = f"whose SD is {spread:.2g} points so far" if spread else "whose SD is not known yet"
     lines = [f"{line} ({basis})."]
+    if clips := describe_clip_noise(plan, runs, spread):
+        lines.append(clips)
     if looks is None:
         lines.append(
             "The number of seeds is fixed. To add some while a contrast is undecided, declare it "

@@ -24,7 +24,7 @@ from ablate.probing.features import (
 from ablate.probing.mel_statistics import compute_mel_features, list_statistics_views
 from ablate.probing.probe import AbstractProbe, Features
 from ablate.probing.scoring import KeepPredictions, Score, score_probe
-from ablate.probing.tasks import Task
+from ablate.probing.tasks import Indices, Task, find_clip_groups
 from ablate.probing.views import TOKENS, View
 from ablate.probing.xares_protocol import PaddedClips, apply_protocol
 from ablate.runs.predictions import (
@@ -104,6 +104,11 @@ class ProbeRunner:
         pieces: PaddedClips | None = None
         if any(probe.is_official for probe in probes.values()):
             task, pieces = apply_protocol(task, self.audio.store, self.evaluable.mel)
+        stored = task.clips if pieces is None else pieces.clips
+
+        def find_groups(rows: Indices) -> tuple[Indices, tuple[str, ...]]:
+            return find_clip_groups(self.audio.store.clips, stored[rows])
+
         features_folder = cache / "features"  # /tmp of a cluster is often too small
         features_folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="temporary-", dir=features_folder) as temporary:
@@ -115,7 +120,7 @@ class ProbeRunner:
                 predictions = [
                     predicted
                     for view, log in logs.items()
-                    for predicted in log.build(view, task.labels, task.classes)
+                    for predicted in log.build(view, task.kind, task.classes, find_groups)
                 ]
                 yield name, scores, predictions
 

@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.audio.annotations import Event, infer_label_kind, parse_classes, parse_events
+from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.probing.metrics import (
+    Segments,
     equal_error_rate,
+    find_segments,
     mean_average_precision,
     measure,
     recall_at_1,
@@ -18,7 +21,8 @@ from ablate.probing.metrics import (
 from ablate.probing.neural import Linear
 from ablate.probing.probe import Features
 from ablate.probing.scoring import score_probe
-from ablate.probing.tasks import find_tasks
+from ablate.probing.tasks import find_clip_groups, find_tasks
+from ablate.runs.predictions import PredictionLog
 from tests.probing.conftest import clip
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -112,7 +116,7 @@ def test_a_segment_has_every_event_that_overlaps_it():
     scores[3, 0] = 1  # clip 0, second 1: correct, but second 0 is missed
     scores[6, 1] = 1  # clip 0, second 3: correct
     scores[14, 0] = 1  # clip 2, second 1: wrong
-    metrics = segment_f1(scores, moments, task, np.arange(3), 0.5)
+    metrics = segment_f1(find_segments(scores, moments, task, np.arange(3), 0.5))
     a, b = 2 * 1 / (2 * 1 + 1 + 2), 1.0
     assert metrics["segment_f1"] == pytest.approx(100 * (a + b) / 2)
     assert metrics["segment_f1_micro"] == pytest.approx(100 * 2 * 2 / (2 * 2 + 1 + 2))
@@ -138,7 +142,7 @@ def test_the_macro_mean_agrees_with_sed_eval(seed, classes):
         f1.append(0.0 if none else 2 * precision * recall / (precision + recall))
     expected = 0.0 if np.isnan(f1).all() else 100 * np.nanmean(f1)
     task, scores = replace(task, events=events), predicted.astype(np.float32)
-    measured = segment_f1(scores, np.array([4, 4]), task, np.arange(2), 1.0)
+    measured = segment_f1(find_segments(scores, np.array([4, 4]), task, np.arange(2), 1.0))
     assert measured["segment_f1"] == pytest.approx(expected)
 
 
@@ -157,9 +161,13 @@ def test_a_linear_probe_detects_events():
     clips = [clip(i, label, split=parts[i]) for i, label in enumerate(labels)]
     [task] = find_tasks(clips)
     features = Features(np.concatenate(rows).astype(np.float32), np.full(60, 8), 0.5)
-    score = score_probe(Linear(seeds=1, rate=1e-2, epochs=40), features, task)
+    log = PredictionLog()
+    score = score_probe(Linear(seeds=1, rate=1e-2, epochs=40), features, task, log.add)
     assert score["metric"] == "segment_f1"
     assert score["test"] > 80
+    for kept in log.build("mean", task.kind, task.classes):
+        segments = Segments(kept.clips, kept.predicted[0], kept.truth)
+        assert segment_f1(segments)["segment_f1"] == pytest.approx(score[kept.part])
     uninformative = Features(np.ones_like(features.rows), features.counts, 0.5)
     assert score_probe(Linear(seeds=1, rate=1e-2), uninformative, task)["test"] < 70
 
@@ -171,10 +179,26 @@ def test_multilabel_tasks_are_scored_by_mean_average_precision():
     parts = [("train", "valid", "test")[i // 30] for i in range(90)]
     [task] = find_tasks([clip(i, labels[i], split=parts[i]) for i in range(90)])
     features = holds @ generator.normal(size=(3, 8)) + 0.1 * generator.normal(size=(90, 8))
+    log = PredictionLog()
     score = score_probe(
         Linear(seeds=1, epochs=30, batch=4, rate=1e-2),
         Features.from_vectors(features.astype("f")),
         task,
+        log.add,
     )
     assert score["metric"] == "map"
     assert score["test"] > 80
+    for kept in log.build("mean", task.kind, task.classes):
+        expected = score[kept.part]
+        assert mean_average_precision(kept.predicted[0], kept.truth) == pytest.approx(expected)
+
+
+def test_clips_of_one_group_or_recording_belong_together():
+    paths = ["a.wav#t=0,1", "a.wav#t=1,2", "b.wav", "c.wav", "d.wav"]
+    groups = ["", "", "", "ann", "ann"]
+    clips = ClipTable.from_clips(
+        ClipInfo(path, "x", "t", split="test", extra={"group": group})
+        for path, group in zip(paths, groups, strict=True)
+    )
+    numbers, names = find_clip_groups(clips, np.array([4, 0, 1, 2, 3, 4]))
+    assert [names[number] for number in numbers] == ["ann", "a.wav", "a.wav", "b.wav", "ann", "ann"]

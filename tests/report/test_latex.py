@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.report.pages.latex import PREAMBLE, cut_caption, write_latex_table
 from ablate.report.pages.table import Column, Table, text_cell
 from ablate.report.report import write_report
 from tests.report.conftest import StudyBuilder
@@ -28,13 +29,14 @@ def list_problems(text: str) -> list[str]:
         problems.append("environments do not match")
     problems += [f"a bare {sign}" for sign in "%#$_^~" if sign in bare]
     body = re.search(r"\\toprule\n(.*?)\\bottomrule", text, re.DOTALL)
-    columns = re.search(r"\\begin\{tabular\}\{([lcr]+)\}", text)
+    tabular = re.search(r"\\begin\{tabularx?\}(?:\{\\linewidth\})?\{(.*)\}", text)
     assert body
-    assert columns
+    assert tabular
+    columns = re.sub(r">\{[^}]*\}", "", tabular[1])
     for row in filter(None, body[1].split("\\\\")):
         cells = len(re.findall(r"(?<!\\)&", row)) + 1
-        if row.strip() and "rule" not in row and cells != len(columns[1]):
-            problems.append(f"{cells} cells of {len(columns[1])}: {row}")
+        if row.strip() and "rule" not in row and cells != len(columns):
+            problems.append(f"{cells} cells of {len(columns)}: {row}")
         if re.match(r"\s*[\[*]", row):
             problems.append(f"a row that begins like an argument: {row}")
     return problems
@@ -54,22 +56,34 @@ def test_every_table_of_a_report_is_valid_latex(tables: list[Path]) -> None:
     assert [
         (path.name, problems) for path in tables if (problems := list_problems(path.read_text()))
     ] == []
-    [contrasts] = [path for path in tables if path.stem == "contrasts"]
+    contrasts = next(path for path in tables if path.name == "contrasts.tex")
     assert r"100 \% \& more\_of \#1" in contrasts.read_text()
+    assert {"main.tex", "main-wide.tex"} < {path.name for path in tables}
+
+
+def test_a_note_explains_only_brief_columns() -> None:
+    brief = Column(head="p", format=text_cell("a"))
+    hidden = Column(head="seed r", format=text_cell("a"), brief=False)
+    caption = "Points, e.g. of accuracy. P: corrected. Seed r: a correlation. Intervals are not."
+    table = Table(name="t", title="T", caption=caption, columns=(brief, hidden), rows=({"a": "1"},))
+    assert cut_caption(table) == "Points, e.g. of accuracy. P: corrected. Intervals are not."
+    text = write_latex_table(table)
+    assert r"\label{tab:t}" in text
+    assert "correlation" not in text
 
 
 def test_two_columns_may_have_the_same_head() -> None:
     columns = tuple(Column(head="encoder", format=text_cell(name), text=True) for name in "ab")
     table = Table(name="t", title="T", caption="", columns=columns, rows=({"a": "1", "b": "2"},))
-    assert list_problems(table.to_latex()) == []
-    assert "encoder & encoder" in table.to_latex()
+    assert list_problems(write_latex_table(table)) == []
+    assert "encoder & encoder" in write_latex_table(table)
 
 
 @pytest.mark.parametrize("head", NASTY)
 def test_column_heads_are_escaped(head: str) -> None:
     columns = (Column(head=head, format=text_cell("a")), Column(head="b", format=text_cell("b")))
     table = Table(name="t", title=head, caption=head, columns=columns, rows=({"a": 1, "b": 2},))
-    assert list_problems(table.to_latex()) == []
+    assert list_problems(write_latex_table(table)) == []
 
 
 @pytest.mark.parametrize(
@@ -82,11 +96,15 @@ def test_invalid_latex_is_detected(broken: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-def test_every_table_compiles(tables: list[Path], tmp_path: Path) -> None:
-    packages = "".join(f"\\usepackage{{{name}}}" for name in ("booktabs", "caption", "textcomp"))
-    inputs = "\n".join(f"\\input{{{path}}}" for path in tables)
-    text = f"\\documentclass{{article}}{packages}\\begin{{document}}\n{inputs}\n\\end{{document}}\n"
-    (tmp_path / "all.tex").write_text(text)
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
+def test_every_table_compiles_and_fits_its_page(tables: list[Path], tmp_path: Path) -> None:
+    inputs = "\n".join(f"\\input{{{path}}}\\clearpage" for path in tables)
+    for style in ("twocolumn", "onecolumn"):
+        (tmp_path / f"{style}.tex").write_text(
+            f"\\documentclass[10pt,{style}]{{article}}{PREAMBLE}\\hbadness=10000\n"
+            f"\\begin{{document}}\n{inputs}\n\\end{{document}}\n"
+        )
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{style}.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:]
+        main = done.stdout.partition("/main.tex")[2].partition(".tex")[0]
+        assert "Overfull" not in main, main

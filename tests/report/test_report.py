@@ -242,7 +242,8 @@ def test_a_study_of_one_factor_or_none_has_a_report(
     assert parsed(summary.page).open == []
     count = len(builder.seeds) * max(1, *map(len, factors.values()), 1)
     assert f"{count} of {count} trials scored" in summary.page.read_text()
-    assert len(summary.sentences) == len(factors) + 1
+    variants = max(1, *map(len, factors.values()), 1)  # each against a baseline without training
+    assert len(summary.sentences) == len(factors) + 1 + variants
     console = rich.console.Console(file=io.StringIO(), width=120, record=True)
     summary.render(console)
     assert all(name in console.export_text(clear=False) for name in factors)

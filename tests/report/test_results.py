@@ -5,11 +5,9 @@ import math
 import shutil
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from ablate.report.results import TrialResult, read_results
-from ablate.runs.predictions import ClipPredictions, get_predictions_file, write_predictions
 from ablate.runs.store import read_scores
 from tests.plans import COUNTS, change_trials, make_data
 from tests.report.conftest import KNN, POOLINGS, STATISTICS_POOLINGS, TASKS, StudyBuilder
@@ -158,33 +156,3 @@ def test_a_trial_without_a_score_on_a_task_of_its_own_data_is_unscored(
     trial = read_results(plan, builder.runs).trials[0]
     assert (trial.state, trial.score) == ("unscored", None)
     assert trial.reason == f"no knn.concat_freq score on {tasks[2]}"
-
-
-def test_predictions_are_rows_of_clips_that_give_the_score(builder: StudyBuilder) -> None:
-    plan, truth = builder.build(), np.arange(20) % 4
-    folder = builder.runs / builder.fingerprint(1, masker="block", patchifier="strips")
-    [knn] = [s for s in read_scores(folder) if (s.settings, s.task) == (KNN, "speech")]
-    predicted = np.stack([truth, np.roll(truth, 1)])  # by two seeds of the probe
-    kept = ClipPredictions(
-        pooling="mean",
-        part="test",
-        clips=np.arange(20),
-        truth=truth,
-        predicted=predicted,
-        classes=("a", "b", "c", "d"),
-    )
-    file = folder / "probes" / "speech" / f"{knn.key}.json"
-    write_predictions(get_predictions_file(file), [kept])
-    frame = read_results(plan, builder.runs).predictions()
-    assert len(frame) == predicted.size
-    described = frame[["masker", "patchifier", "seed", "kind", "task", "probe", "pooling", "part"]]
-    [row] = described.drop_duplicates().itertuples(index=False, name=None)
-    assert row == ("block", "strips", 1, "jepa", "speech", "knn", "mean", "test")
-    right = frame["truth"] == frame["predicted"]
-    assert right.groupby(frame["probe_seed"]).mean().tolist() == [1.0, 0.0]
-
-
-def test_a_study_without_predictions_has_an_empty_frame(builder: StudyBuilder) -> None:
-    frame = builder.results().predictions()
-    assert frame.empty
-    assert {"masker", "clip", "truth", "predicted"} <= {*frame.columns}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ablate.report.pages import sentences, tables
 from ablate.report.pages.cost import build_cost_table
+from ablate.report.pages.latex import write_latex_table
 from ablate.report.pages.table import (
     MINUS,
     Column,
@@ -93,7 +94,7 @@ def test_csv_has_unrounded_values() -> None:
 
 
 def test_latex_has_booktabs_and_escaped_text() -> None:
-    text = TABLE.to_latex()
+    text = write_latex_table(TABLE)
     assert r"\toprule" in text
     assert r"masker\_name" in text
     assert r"5 \% \& more" in text

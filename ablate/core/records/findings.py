@@ -49,6 +49,7 @@ class VerdictFinding:
     look: int | None  # number of seeds at the deciding look; None if seeds are fixed
     notes: str
     residual_levels: int | None = None  # levels whose residuals give the error; 2: Student's t
+    other_clips: float | None = None  # how far another draw of test clips could move it
 
 
 @dataclass(frozen=True, kw_only=True)

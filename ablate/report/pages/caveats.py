@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 
 from ablate.core.records.plan import StudyPlan
 from ablate.design import warnings
+from ablate.report.pages.clip_sentences import write_clip_share
 from ablate.report.pages.methods import get_devices, get_versions, is_probe_only
 from ablate.report.pages.sentences import format_contrast, format_scope
 from ablate.report.pages.table import Table
 from ablate.report.pages.tables import compute_mean, format_score_name
 from ablate.report.results import Results, format_variant, get_factor_column
+from ablate.report.stats.clip_noise import estimate_seed_variance
 from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.robustness import format_difference
 
@@ -36,6 +38,7 @@ def list_caveats(
         *_warn_of_unequal_shares(results, variants),
         *_warn_of_missing_learning(verdicts, variants, results.plan.report.alpha),
         *_warn_of_ceiling(variants),
+        *_warn_of_few_clips(verdicts),
         *_warn_of_mixed_runs(results),
         *_list_run_warnings(results),
         *warn_of_pretrained_test_clips(results.plan),
@@ -148,6 +151,12 @@ def _warn_of_ceiling(variants: Table) -> Iterator[str]:
     scores = [row["score"] for row in variants.rows if row["score"] is not None]
     if scores and min(scores) >= CEILING:
         yield f"Every variant scores {CEILING:g} % or more: these tasks do not discriminate."
+
+
+def _warn_of_few_clips(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    pooled = [v.contrast for v in verdicts if v.contrast.family == "pooled"]
+    if sentence := write_clip_share([*map(estimate_seed_variance, pooled)]):
+        yield sentence
 
 
 def _warn_of_mixed_runs(results: Results) -> Iterator[str]:

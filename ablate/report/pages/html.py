@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from ablate.report.figures.inline import inline_svg
+from ablate.report.pages.latex import write_latex_table
 
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
@@ -35,6 +36,7 @@ def render_template(template: str, names: Mapping[str, Any]) -> str:
     environment.filters.update(
         inline=inline_svg,
         download=encode_text,
+        latex=write_latex_table,
         slug=format_anchor,
         keep_together=_keep_together,
         breakable=_allow_breaks,

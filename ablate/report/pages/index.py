@@ -12,6 +12,7 @@ from ablate.report.pages.sentences import CONTRAST_COLUMNS
 from ablate.report.pages.table import (
     MINUS,
     Column,
+    Row,
     Table,
     format_number,
     interval_cell,
@@ -20,7 +21,9 @@ from ablate.report.pages.table import (
     text_cell,
 )
 from ablate.report.stats.decision_rules import format_coverage
+from ablate.report.stats.notes import BELOW_MARGIN
 
+DECIDED_WORDS = ("better", "worse")
 FIGURE = "figures/contrasts.png"
 INTRODUCTION = (
     "## Every contrast\n\nDifferences are in points, paired by seed: of the score or, if a table "
@@ -97,7 +100,7 @@ def format_link(path: Path, root: Path) -> str:
 def _write_question(reports: Sequence[PublishedReport]) -> str:
     """Writes the section of one question; studies are named if there are several."""
     answers = [
-        f"- {f'{report.study}: ' if len(reports) > 1 else ''}**{escape_markdown(line)}**"
+        f"- {f'{report.study}: ' if len(reports) > 1 else ''}{escape_markdown(line)}"
         for report in reports
         for line in report.findings.answer
     ]
@@ -158,7 +161,7 @@ def _build_verdict_table(reports: Sequence[PublishedReport]) -> Table:
         columns=(
             *([study] if len(reports) > 1 else []),
             *CONTRAST_COLUMNS,
-            Column(head="verdict", format=lambda row: f"**{row['verdict']}**", text=True),
+            Column(head="verdict", format=_format_verdict, text=True),
             *([measure] if has_gains else []),
             Column(head="difference", format=number_cell("difference", signed=True)),
             Column(head=f"{coverage} interval", format=interval_cell("difference")),
@@ -168,6 +171,13 @@ def _build_verdict_table(reports: Sequence[PublishedReport]) -> Table:
         ),
         rows=tuple(rows),
     )
+
+
+def _format_verdict(row: Row) -> str:
+    """Formats a verdict; bold if there is a difference that is no smaller than the margin."""
+    is_decided = row["verdict"].startswith((*DECIDED_WORDS, "differs"))
+    is_clear = is_decided and BELOW_MARGIN not in row["notes"]
+    return f"**{row['verdict']}**" if is_clear else str(row["verdict"])
 
 
 def _write_references(findings: Findings) -> Iterator[str]:

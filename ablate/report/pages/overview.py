@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from ablate.core.records.findings import Findings, VerdictFinding
 from ablate.report.pages.escaping import escape_markdown
 from ablate.report.pages.index import (
+    DECIDED_WORDS,
     PublishedReport,
     collect_notes,
     is_interaction,
@@ -23,9 +24,8 @@ from ablate.report.pages.table import (
     text_cell,
 )
 from ablate.report.stats.decision_rules import format_coverage
-from ablate.report.stats.decisions import BELOW_MARGIN
+from ablate.report.stats.notes import BELOW_MARGIN
 
-DECIDED_WORDS = ("better", "worse")
 ContrastKey = tuple[str, str]  # level (empty for learning contrasts), contrast as text
 
 

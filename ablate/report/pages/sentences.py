@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ablate.report.pages.table import (
     DASH,
     MINUS,
+    PLUS_MINUS,
     Column,
     Row,
     Table,
@@ -16,9 +17,11 @@ from ablate.report.pages.table import (
     p_cell,
     text_cell,
 )
+from ablate.report.stats.clip_noise import estimate_clip_error
 from ablate.report.stats.contrast import Contrast
 from ablate.report.stats.decision_rules import format_coverage
-from ablate.report.stats.decisions import BELOW_MARGIN, Verdict
+from ablate.report.stats.decisions import Verdict
+from ablate.report.stats.notes import BELOW_MARGIN
 from ablate.report.stats.power import MAX_STUDY_SEEDS, SeedRange
 
 
@@ -55,13 +58,15 @@ def build_contrast_table(verdicts: Sequence[Verdict]) -> Table:
         caption="Differences in points, paired by pre-training seed; pooled ones are first "
         "averaged over combinations within each seed. Intervals are uncorrected. P-values are "
         "Holm-corrected, separately for pooled contrasts and for those within a combination; the "
-        "latter are at least as large as the pooled contrast and its interaction allow. Gain: "
-        "each arm minus its own random init, used if the factor changes the random init. g: "
+        "latter are at least as large as the pooled contrast and its interaction allow. "
+        "Measure: gain is each arm minus its own random init, used if the factor changes it. g: "
         "Hedges' effect size, the difference in standard deviations over seeds. Error from: whose "
         "residuals give the error, those of the two levels or of more levels of the factor. Seed "
         "r: the correlation of the two arms over seeds. Detectable: the smallest difference that "
         "this number of seeds detects with 80 % power, at the observed spread and the strictest "
-        "level of the family; within a combination also at the gate of the pooled contrast.",
+        "level of the family; within a combination also at the gate of the pooled contrast. Other "
+        "clips: how far another draw of test clips could move the difference of these encoders, at "
+        "the coverage of the interval; clips of one group or recording are drawn together.",
     )
 
 
@@ -238,6 +243,7 @@ def _build_table(verdicts: Sequence[Verdict], *, name: str, title: str, caption:
             Column(head="error from", format=_format_error_source, text=True, brief=False),
             Column(head="seed r", format=number_cell("seed_correlation", 2), brief=False),
             Column(head="detectable", format=number_cell("detectable"), brief=False),
+            Column(head="other clips", format=_format_clip_error, text=False, brief=False),
             Column(head="notes", format=text_cell("notes"), text=True, brief=False),
         ),
         rows=tuple(map(_build_row, verdicts)),
@@ -249,8 +255,14 @@ def _format_error_source(row: Row) -> str:
     return DASH if levels is None else "own differences" if levels == 2 else f"{levels} levels"
 
 
+def _format_clip_error(row: Row) -> str:
+    error = row["other_clips"]
+    return DASH if error is None else f"{PLUS_MINUS}{format_number(error)}"
+
+
 def _build_row(verdict: Verdict) -> dict[str, object]:
     contrast, estimate = verdict.contrast, verdict.estimate
+    clips = estimate_clip_error(contrast)
     return {
         "family": contrast.family,
         "factor": contrast.factor,
@@ -273,6 +285,7 @@ def _build_row(verdict: Verdict) -> dict[str, object]:
         "seed_correlation": verdict.seed_correlation,
         "residual_levels": estimate.law and estimate.law.num_levels,
         "detectable": verdict.detectable,
+        "other_clips": clips and clips.compute_half_width(verdict.interval_alpha),
         "verdict": format_verdict(verdict),
         "verdict_without_failures": verdict.unrestricted_word,
         "look": verdict.decided_at,

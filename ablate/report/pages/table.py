@@ -1,4 +1,4 @@
-"""Tables of results, written to the terminal, Markdown, CSV and LaTeX; formatting of numbers.
+"""Tables of results, written to the terminal, Markdown and CSV; formatting of numbers.
 
 A row holds unrounded values by name; these are written to CSV. A column formats the values of a
 row for readers and may combine several, such as a mean and its interval.
@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pandas as pd
 import rich.box
 import rich.table
 import rich.text
@@ -21,12 +20,6 @@ MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 DASH = "-"  # shown for a missing value
 COLUMN_GAP = 2  # characters between two columns in the terminal
-LATEX_ESCAPES = str.maketrans(
-    {character: f"\\{character}" for character in "%&#$_{}"}
-    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", MINUS: "$-$", PLUS_MINUS: r"$\pm$"}
-    | {"[": "{[}", "*": "{*}"}  # at the start of a row, an argument of the row break before it
-)
 Row = Mapping[str, Any]
 CellFormatter = Callable[[Row], str]
 
@@ -77,26 +70,6 @@ class Table:
         for row in self.rows:
             writer.writerow({name: neutralise_formula(value) for name, value in row.items()})
         return text.getvalue()
-
-    def to_latex(self) -> str:
-        """Formats the brief columns as a LaTeX table; it needs the package booktabs."""
-        brief = [column for column in self.columns if column.brief]
-        cells = [[_escape_latex(column.format(row)) for column in brief] for row in self.rows]
-        heads = {str(i): _escape_latex(column.head) for i, column in enumerate(brief)}
-        styler = pd.DataFrame(cells, columns=[*heads]).style.hide(axis="index")
-        styler = styler.format_index(lambda name: heads[str(name)], axis="columns")
-        alignment = "".join("l" if column.text else "r" for column in brief)
-        lines = (
-            r"\begin{table}[!t]",
-            r"\centering",
-            rf"\caption{{{_escape_latex(self.title)}}}",
-            styler.to_latex(hrules=True, column_format=alignment).rstrip(),
-            r"\begin{minipage}{\linewidth}",
-            _escape_latex(self.caption),
-            r"\end{minipage}",
-            r"\end{table}",
-        )
-        return "\n".join(lines) + "\n"
 
     def to_rich(self, width: int) -> rich.table.Table:
         """Builds a table of the brief columns for a terminal of `width` characters.
@@ -207,7 +180,3 @@ def p_cell(name: str) -> CellFormatter:
 def escape_cell(text: str) -> str:
     """Escapes markup, and characters that would end a cell of a Markdown table."""
     return escape_markdown(text).replace("|", "\\|").replace("\n", " ")
-
-
-def _escape_latex(text: str) -> str:
-    return text.translate(LATEX_ESCAPES)

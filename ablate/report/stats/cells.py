@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from ablate.report.results import Results, TrialResult
 from ablate.report.run import RunResult
-from ablate.report.stats.contrast import Arm, Levels, Measure
+from ablate.report.stats.contrast import Arm, Levels, Measure, Term
 
 
 def changes_random_init(results: Results, factor: str) -> bool:
@@ -35,7 +35,14 @@ def build_arm(trials: Sequence[TrialResult], measure: Measure) -> Arm:
         num_failed=sum(trial.failed for trial in trials),
         num_lost=sum(trial.has_ended and values[trial.seed] is None for trial in trials),
         settings=collect_settings(trial.run for trial in trials),
+        terms={trial.seed: _list_terms(trial, measure) for trial in trials},
     )
+
+
+def _list_terms(trial: TrialResult, measure: Measure) -> tuple[Term, ...]:
+    score = Term(sign=1, run=trial.run, probe_key=trial.probe_key)
+    random_init = Term(sign=-1, run=trial.random_init, probe_key=trial.probe_key)
+    return (score,) if measure == "score" else (score, random_init)
 
 
 def collect_settings(runs: Iterable[RunResult]) -> frozenset[tuple[str, str]]:

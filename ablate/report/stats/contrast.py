@@ -8,11 +8,21 @@ from typing import Literal
 
 import numpy as np
 
+from ablate.report.run import RunResult
 from ablate.report.stats.residuals import ContrastSpread, estimate_spread
 from ablate.report.stats.statistics import Estimate, estimate_mean
 
 Measure = Literal["score", "gain"]
 Levels = tuple[tuple[str, str], ...]  # (factor, level) of every fixed factor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """The score of a run, added to or taken from a value."""
+
+    sign: Literal[1, -1]
+    run: RunResult
+    probe_key: tuple[str, str]  # probe and pooling of the score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +33,8 @@ class Arm:
     num_failed: int  # failed trials
     num_lost: int  # trials that ended without a value: failed, pruned, cancelled or unscored
     settings: frozenset[tuple[str, str]]  # (name, value): device, precision, ranks, code, versions
+    # seed -> the scores that the value consists of
+    terms: Mapping[int, tuple[Term, ...]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ablate.report.stats.cells import (
     find_varying_factors,
     group_cells,
 )
-from ablate.report.stats.contrast import Arm, ArmPair, Contrast, Levels, Measure
+from ablate.report.stats.contrast import Arm, ArmPair, Contrast, Levels, Measure, Term
 
 
 def list_contrasts(results: Results) -> list[Contrast]:
@@ -32,7 +32,7 @@ def list_contrasts(results: Results) -> list[Contrast]:
 
     If two levels are compared in a single combination, there is a pooled contrast only.
     """
-    contrasts = list(_list_factor_contrasts(results, gains=True))
+    contrasts = list(list_factor_contrasts(results, gains=True))
     pooled = [contrast for contrast in contrasts if contrast.family == "pooled"]
     within = [contrast for contrast in contrasts if contrast.family == "within"]
     return [
@@ -49,11 +49,11 @@ def list_score_contrasts(results: Results) -> list[Contrast]:
 
     The gain is what training adds; to choose an encoder, the final score matters as well.
     """
-    contrasts = _list_factor_contrasts(results, gains=False)
+    contrasts = list_factor_contrasts(results, gains=False)
     return [c for c in contrasts if c.family == "pooled" and changes_random_init(results, c.factor)]
 
 
-def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contrast]:
+def list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contrast]:
     """Yields the pooled contrasts of all factors, each followed by those within a combination.
 
     With `gains`, factors that change the random-init encoder are compared by gain.
@@ -122,6 +122,10 @@ def _list_learning_contrasts(results: Results) -> Iterator[Contrast]:
                 for trial in trials
             ),
             settings=collect_settings(trial.random_init for trial in trials),
+            terms={
+                trial.seed: (Term(sign=1, run=trial.random_init, probe_key=trial.probe_key),)
+                for trial in trials
+            },
         )
         yield Contrast(
             family="learning",

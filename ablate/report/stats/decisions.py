@@ -14,7 +14,7 @@ from functools import cached_property
 
 from ablate.report.stats.contrast import Contrast
 from ablate.report.stats.decision_rules import DecisionRules
-from ablate.report.stats.instability import list_unstable_levels
+from ablate.report.stats.notes import BELOW_MARGIN, UNDECIDED, list_notes
 from ablate.report.stats.power import (
     SeedRange,
     compute_detectable_difference,
@@ -31,15 +31,6 @@ from ablate.report.stats.statistics import (
     compute_seed_correlation,
     get_verdict_word,
 )
-
-UNDECIDED = "undecided"
-BELOW_MARGIN = "smaller than the margin"  # start of a note on a decided difference
-MIXED = {
-    "devices or precisions": ("device", "precision"),
-    "versions of the code": ("code",),
-    "versions of libraries": ("versions",),
-    "numbers of ranks": ("ranks",),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,40 +253,6 @@ def _restrict_word(
     if word == "worse" and lost < lost_against:
         return UNDECIDED
     return word
-
-
-def list_notes(
-    contrast: Contrast,
-    estimate: Estimate,
-    rules: DecisionRules,
-    *,
-    unrestricted_word: str,
-    word: str,
-) -> Iterator[str]:
-    """Yields what a reader should know about a verdict: missing pairs, failures, mixed settings."""
-    counts = [len(pair.paired_values) for pair in contrast.pairs]
-    if 0 in counts and any(counts):
-        yield f"no pair in {counts.count(0)} of {len(counts)} combinations"
-    if estimate.n == 1:
-        yield "n < 2: one seed gives no spread"
-    if estimate.is_constant:
-        yield "no spread: all seeds have the same difference"
-    failed, lost = contrast.failure_counts, contrast.lost_counts
-    if any(failed):
-        yield f"failed trials: {failed[0]} vs {failed[1]}"
-    if lost != failed:
-        yield f"trials without a score: {lost[0]} vs {lost[1]}"
-    if word == UNDECIDED and unrestricted_word != word:
-        rates = "failure rates" if lost == failed else "the shares of trials without a score"
-        yield f"would be {unrestricted_word}, but {rates} differ"
-    if word in ("better", "worse") and abs(estimate.mean or 0.0) < rules.margin:
-        yield f"{BELOW_MARGIN} of {rules.margin:g}"
-    yield from list_unstable_levels(contrast)
-    arms = [arm for pair in contrast.pairs for arm in (pair.level, pair.against)]
-    settings = frozenset().union(*(arm.settings for arm in arms))
-    for what, names in MIXED.items():
-        if any(sum(key == name for key, _ in settings) > 1 for name in names):
-            yield f"mixes {what}"
 
 
 def _get_arm_values(contrast: Contrast) -> tuple[list[list[float]], list[list[float]]]:

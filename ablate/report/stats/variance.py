@@ -13,6 +13,7 @@ import statsmodels.formula.api as smf
 from ablate.report.pages.table import Column, Table, number_cell, share_cell, text_cell
 from ablate.report.results import Results, TrialResult
 from ablate.report.stats.cells import changes_random_init
+from ablate.report.stats.clip_noise import compute_clip_variance
 
 MAX_DESIGN_COLUMNS = 300  # columns of a design matrix: fits of larger ones take minutes
 SEED, REST = "seed", "everything else"
@@ -67,6 +68,7 @@ def build_spread_table(results: Results) -> Table:
             "probe seeds", _compute_repeat_variance(runs, "seeds"), f"{len(runs)} runs"
         ),
         _build_component("folds", _compute_repeat_variance(runs, "folds"), f"{len(runs)} runs"),
+        _build_component("test clips", _compute_clip_variance(runs), f"{len(runs)} runs"),
     )
     return Table(
         name="spread",
@@ -74,7 +76,8 @@ def build_spread_table(results: Results) -> Table:
         caption="Standard deviation in points of one run's score. Pre-training seeds: between "
         "the runs of a variant, pooled over variants; includes that of the probe. Probe seeds "
         "and folds: the standard error of a run's mean over them, averaged over runs. Folds share "
-        "training clips, so their standard error is a lower bound.",
+        "training clips, so their standard error is a lower bound. Test clips: over draws of "
+        "clips, for the same encoder; most of it is common to all variants.",
         columns=(
             Column(head="source", format=text_cell("source"), text=True),
             Column(head="standard deviation", format=number_cell("sd", 2)),
@@ -157,6 +160,20 @@ def _compute_repeat_variance(runs: Sequence[TrialResult], repeats: str) -> float
             errors = [variance(tests) / len(tests) for tests in repeated]
             squared_errors.append(sum(errors) / len(scores) ** 2)  # the score averages over tasks
     return fmean(squared_errors) if squared_errors else None
+
+
+def _compute_clip_variance(runs: Sequence[TrialResult]) -> float | None:
+    """Computes the variance of a run's score over draws of test clips, averaged over runs.
+
+    None if the predictions of a run were not kept.
+    """
+    loaded = [trial.run.load_influences(*trial.probe_key) for trial in runs]
+    if not loaded or not all(loaded):
+        return None
+    return fmean(
+        sum(map(compute_clip_variance, influences.values())) / len(influences) ** 2
+        for influences in loaded
+    )
 
 
 def _build_component(source: str, squared: float | None, basis: str) -> dict[str, Any]:

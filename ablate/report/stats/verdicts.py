@@ -17,15 +17,14 @@ from ablate.report.results import Results
 from ablate.report.stats.contrasts import list_contrasts
 from ablate.report.stats.decision_rules import DecisionRules, read_decision_rules
 from ablate.report.stats.decisions import (
-    UNDECIDED,
     Gate,
     Verdict,
     compute_gate,
     decide_family,
     get_contrast_key,
     get_level_key,
-    list_notes,
 )
+from ablate.report.stats.notes import UNDECIDED, list_notes
 
 FAMILIES = {
     "pooled": "pooled contrasts",
