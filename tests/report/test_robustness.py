@@ -10,6 +10,7 @@ import pytest
 from ablate.core.io import read_json
 from ablate.core.records.plan import ScoreView
 from ablate.report.pages.findings import FINDINGS_FILE
+from ablate.report.pages.html import NO_BREAK_SPACE
 from ablate.report.pages.table import Row
 from ablate.report.report import write_report
 from ablate.report.results import Results, read_results
@@ -113,7 +114,9 @@ def test_intervals_that_exclude_zero_are_marked_on_every_page(masks: StudyBuilde
     cells = dict(zip(*_table(page.with_name("report.md")), strict=True))
     assert cells["knn.mean"].endswith("] *")
     assert cells["linear.mean_std"].endswith("]")
-    assert cells["knn.mean"] in page.read_text()
+    value, _, interval = cells["knn.mean"].partition(" ")
+    unbroken = f"{value} {interval.replace(' ', NO_BREAK_SPACE)}"
+    assert unbroken in page.read_text()
 
 
 def test_a_pooling_that_lacks_a_scored_run_has_no_column(builder: StudyBuilder) -> None:

@@ -86,7 +86,7 @@ def test_fresh_seeds_follow_all_seeds_that_the_study_may_use(workdir: Path) -> N
         ("{top: 1, sedes: 3}", "unknown key `sedes` of `confirm` (did you mean `seeds`?)"),
         ("{top: 1}", "`confirm.seeds` is missing: fresh seeds per variant"),
         ("{top: 0, seeds: 3}", "`confirm.top` must be a count from 1 up; got 0"),
-        ("{top: 1, seeds: 1}", "`confirm.seeds` must be a count from 2 up; got 1"),
+        ("{top: 1, seeds: 1}", "`confirm.seeds` must be a count from 2 to 10000; got 1"),
         ("5", "`confirm` must be a mapping with top, seeds: retrains the leading variants"),
     ],
 )
