@@ -32,7 +32,7 @@ TORCH_FREE = {
 }
 TORCH_FREE_BELOW = (
     *("core.distribution", "core.git", "core.io", "core.machine_errors", "core.nested"),
-    *("core.records", "core.suggest"),
+    *("core.own_code", "core.records", "core.suggest"),
 )
 EXCEPTIONS = {  # commands that only read and write folders, without torch
     *(
