@@ -25,7 +25,7 @@ from tests.worker.runs import create_run_folder, plan_trial
 ROOT = Path(__file__).parents[2]
 NUM_KILLS = int(os.environ.get("ABLATE_KILLS", "0"))
 TARGETS = ("controller", "worker", "both")
-WAIT_SECONDS = 600.0
+WAIT_SECONDS = 1800.0  # on a busy machine
 PARTS: dict[str, Any] = {
     "data": {
         "type": "ablate.audio.synthetic.Synthetic",
@@ -94,12 +94,13 @@ def test_a_trial_whose_controller_was_killed_is_resumed_to_the_same_weights(tmp_
     assert encoders[0] == encoders[1]
 
 
-def start(folder: Path, cache: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, cache: Path, *prefix: str) -> subprocess.Popen[bytes]:
+    """Starts the study; `prefix` is a command that runs another one."""
     (folder / "study.yaml").write_text(json.dumps(STUDY))  # which is YAML, too
     names = {name.upper(): str(folder / name) for name in ("runs", "reports")}
     places = {f"ABLATE_{name}": path for name, path in names.items()}
     environ = {**os.environ, **places, "ABLATE_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "ablate.study", "study.yaml", "--workers", "2"]
+    command = [*prefix, sys.executable, "-m", "ablate.study", "study.yaml", "--workers", "2"]
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log)
 

@@ -4,7 +4,6 @@ They run whole studies, and only on request: `ABLATE_FAULTS=1`. The full disk ne
 """
 
 import os
-import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,12 +75,7 @@ def test_a_lack_of_file_handles_fails_no_trial(
     whole: tuple[Path, Path], tmp_path: Path, limit: int
 ) -> None:
     folder, cache = whole
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))  # inherited by the controller
-    try:
-        controller = start(tmp_path, cache)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    controller = start(tmp_path, cache, "bash", "-c", f'ulimit -n {limit}; exec "$@"', "-")
     assert controller.wait(WAIT_SECONDS) in (0, 1)
     assert "failed" not in list_states(tmp_path)
     assert complete(tmp_path, cache) == 0, (tmp_path / "log").read_text()
