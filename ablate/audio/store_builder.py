@@ -1,14 +1,14 @@
 """Builds a clip store: decodes each file once and collects those that cannot be used."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from ablate.audio.bad_audio import BadAudioError
+from ablate.audio.clip_decoder import ClipDecoder
 from ablate.audio.clips import ClipTable, compute_digest
 from ablate.audio.column_file import StringColumn
-from ablate.audio.conversion import compute_frames
 from ablate.audio.front_end import AbstractFrontEnd
 from ablate.audio.labels import check_labels
 from ablate.audio.selection import (
@@ -22,15 +22,12 @@ from ablate.audio.selection import (
 )
 from ablate.audio.source import AbstractSource
 from ablate.audio.store_index import StoreIndex
-from ablate.audio.store_journal import ClipFlag, Frames, Journal, Keys
-from ablate.audio.streaming import ObservedStream
+from ablate.audio.store_journal import ClipFlag, Journal, Keys
 
 Progress = Callable[[int, int], None]  # number of clips done, number of all clips
 _Records = npt.NDArray[np.int64]  # (clips,), row in the journal; -1 for a clip without one
 _DESCRIBED = 5  # missing files that are looked for under similar names
 _SILENT = "is silent"
-_CORRECTED = "+length"  # in digests of files whose header has a wrong length
-_SILENCE = 2e-4  # peak to peak: -80 dB, a few steps of 16 bits
 
 
 def build_index(
@@ -39,14 +36,17 @@ def build_index(
     keys: Keys,
     journal: Journal,
     progress: Progress | None,
+    num_processes: int | None = None,
 ) -> StoreIndex:
     """Decodes every clip that is not in the journal and returns the index of the usable ones.
+
+    `num_processes` as in `ClipDecoder`.
 
     Raises:
         BadAudioError: for all bad clips, unless the source skips them.
     """
     clips = source.clips()
-    records, reasons = _decode_missing(source, front_end, keys, journal, progress)
+    records, reasons = _decode_missing(source, front_end, keys, journal, progress, num_processes)
     if reasons and not source.skips_bad_audio:
         raise BadAudioError(*((clips.paths[index], why) for index, why in reasons.items()))
     if source.skips_silence:
@@ -128,49 +128,38 @@ def _decode_missing(
     keys: Keys,
     journal: Journal,
     progress: Progress | None,
+    num_processes: int | None,
 ) -> tuple[_Records, dict[int, str]]:
     """Returns the record of the first clip of each path, and why the bad ones are bad."""
     clips = source.clips()
     records, reasons = journal.find(keys), dict[int, str]()
     missing: npt.NDArray[np.bool_] = ~np.any(keys, axis=1)
+    is_first = clips.first_with_path == np.arange(len(clips))
+    records[~is_first] = -1
+    needed = [
+        index
+        for index in np.flatnonzero(is_first & ~missing).tolist()
+        if records[index] < 0 or not journal.is_intact(int(records[index]))
+    ]
+    is_needed = np.zeros(len(clips), dtype=bool)
+    is_needed[needed] = True
     interval = max(1, len(clips) // 200)
-    for index in range(len(clips)):
-        if clips.first_with_path[index] != index:
-            records[index] = -1
-        elif missing[index]:
-            reasons[index] = (
-                source.describe_missing(index) if len(reasons) < _DESCRIBED else "no such file"
-            )
-        elif records[index] < 0 or not journal.is_intact(int(records[index])):
-            try:
-                records[index] = _decode_clip(source, front_end, index, keys, journal)
-            except BadAudioError as error:
-                # all bad clips are reported together once the others are decoded
-                records[index] = -1
-                reasons[index] = "; ".join(reason for _, reason in error.clips)
-        if progress and ((index + 1) % interval == 0 or index + 1 == len(clips)):
-            progress(index + 1, len(clips))
+    with ClipDecoder(source, front_end, needed, num_processes) as decoder:
+        for index in range(len(clips)):
+            if is_first[index] and missing[index]:
+                reasons[index] = (
+                    source.describe_missing(index) if len(reasons) < _DESCRIBED else "no such file"
+                )
+            elif is_needed[index]:
+                try:
+                    records[index] = decoder.decode(index, keys[index], journal)
+                except BadAudioError as error:
+                    # all bad clips are reported together once the others are decoded
+                    records[index] = -1
+                    reasons[index] = "; ".join(reason for _, reason in error.clips)
+            if progress and ((index + 1) % interval == 0 or index + 1 == len(clips)):
+                progress(index + 1, len(clips))
     return records, reasons
-
-
-def _decode_clip(
-    source: AbstractSource, front_end: AbstractFrontEnd, index: int, keys: Keys, journal: Journal
-) -> int:
-    stream = ObservedStream(source.stream(index))
-    written = journal.write_frames(_convert(front_end, stream, source.clips().paths[index]))
-    digest = source.content_digest(index)
-    if stream.is_corrected:  # earlier versions read another length: their results do not apply
-        digest += _CORRECTED
-    flags = ClipFlag.SILENT * (stream.peak_to_peak < _SILENCE)
-    flags |= ClipFlag.CANCELLED * stream.is_cancelled
-    return journal.append(keys[index], digest, written, int(flags))
-
-
-def _convert(front_end: AbstractFrontEnd, stream: ObservedStream, path: str) -> Iterator[Frames]:
-    for frames in compute_frames(front_end, stream):
-        if not np.isfinite(frames).all():
-            raise BadAudioError((path, f"is too loud, with a peak of {stream.peak:.2g}"))
-        yield frames
 
 
 def _find_label_problems(clips: ClipTable) -> str:

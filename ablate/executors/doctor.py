@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ablate.core.cpu_features import has_bf16
 from ablate.core.records.messages import (
     AttentionRequest,
     CheckRunsRequest,
@@ -59,6 +60,11 @@ def _check_worker(print_line: Callable[[str], None]) -> bool:
             print_line(f"error: `python -m ablate.worker` does not work: {error}")
             return False
     print_line(result)
+    if has_bf16():
+        print_line(
+            "the CPUs compute in bf16: trials that train on them are faster with "
+            "`baseline.optimizer.precision: bf16` if the encoder has 128 dimensions or more"
+        )
     return not result.startswith("error")
 
 

@@ -88,6 +88,11 @@ class Pool:
         """
         return len(self._find_devices())
 
+    @property
+    def num_gpus(self) -> int:
+        """The number of GPUs of this machine. Starts a worker; raises `WorkerDiedError`."""
+        return self._get_worker(0).ready().gpus
+
     def request(
         self,
         request: Request[ReplyT],
@@ -166,8 +171,7 @@ class Pool:
 
     def _find_devices(self) -> list[str]:
         if not self._devices:
-            num_gpus = self._get_worker(0).ready().gpus
-            self._devices = assign_devices(num_gpus, self._size, self._ranks)
+            self._devices = assign_devices(self.num_gpus, self._size, self._ranks)
         return self._devices
 
     def _notify(

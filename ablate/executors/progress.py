@@ -123,11 +123,11 @@ class ProgressDisplay:
 
 
 class DetailColumn(ProgressColumn):
-    """Shows the loss of a training, and how many steps are done per second."""
+    """Shows the loss of a training, and how many steps or clips are done per second."""
 
     def render(self, task: Task) -> Text:
         detail = task.fields.get("detail", "")
-        rate = f"{task.speed:.3g}/s" if detail and task.speed else ""
+        rate = f"{task.speed:.3g}/s" if task.total and task.speed else ""
         return Text("  ".join(text for text in (detail, rate) if text))
 
 

@@ -6,7 +6,7 @@ never filled in.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -67,12 +67,12 @@ class TrialResult:
         """Whether the run recorded a collapse; its score, if any, still counts."""
         return self.run.record.collapsed
 
-    @property
+    @cached_property
     def metrics(self) -> Mapping[str, float]:
         """The last recorded training metrics, without values that are not finite."""
         return keep_finite_numbers(self.run.record.metrics)
 
-    @property
+    @cached_property
     def cost(self) -> Mapping[str, float]:
         """The cost of the run: steps, clips, hours of audio, tokens, FLOPs, seconds, MB."""
         return keep_finite_numbers(self.run.record.cost)
@@ -91,8 +91,12 @@ class Results:
         """The names of the factors, in the order of the study."""
         return tuple(self.plan.factors)
 
-    def variants(self) -> dict[tuple[str, ...], list[TrialResult]]:
+    def variants(self) -> Mapping[tuple[str, ...], list[TrialResult]]:
         """Groups the trials by their levels, in the order of the plan."""
+        return self._variants
+
+    @cached_property
+    def _variants(self) -> dict[tuple[str, ...], list[TrialResult]]:
         grouped: dict[tuple[str, ...], list[TrialResult]] = {}
         for trial in self.trials:
             grouped.setdefault(get_levels(trial, self.factors), []).append(trial)

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean, variance
 
 from ablate.config.sections import Confirm, Limits
+from ablate.core.cpu_features import has_bf16
 from ablate.core.records.plan import StudyPlan
 from ablate.runs import store
 from ablate.runs.pending import PendingWork
@@ -16,6 +17,7 @@ from ablate.study.exit_codes import OverBudgetError
 
 CLEAR_DIFFERENCE = 2.0  # standard deviations; a confirmation should find it
 MORE_SEEDS = 2  # the estimate also names the difference that this many more seeds detect
+MIN_DIM_OF_BF16 = 128  # measured: docs/performance.md
 MIN_SEEDS = 2  # fewer have no standard deviation
 
 
@@ -25,6 +27,22 @@ def format_estimate(plan: StudyPlan, work: PendingWork, runs: Path) -> list[str]
     if work.trainings and (hours := _estimate_hours(plan, work, runs)) is not None:
         lines.append(f"about {hours:.2g} hours of training left, going by its finished trials")
     return [*lines, *_describe_power(plan, runs)]
+
+
+def format_precision(plan: StudyPlan, num_gpus: int) -> Iterator[str]:
+    """Describes how many trials would train faster in bf16 on the CPUs of this machine."""
+    in_fp32 = [
+        trial
+        for trial in plan.trials
+        if trial.settings["optimizer"]["precision"] == "fp32"
+        and trial.settings["encoder"].get("dim", 0) >= MIN_DIM_OF_BF16
+    ]
+    if in_fp32 and not num_gpus and has_bf16():
+        yield (
+            f"{len(in_fp32)} trials train in fp32; on this machine's CPUs, encoders of "
+            f"{MIN_DIM_OF_BF16} dimensions or more are faster with `optimizer.precision: bf16`, "
+            "which changes results"
+        )
 
 
 def _estimate_hours(plan: StudyPlan, work: PendingWork, runs: Path) -> float | None:

@@ -159,6 +159,7 @@ def plan_study(
             work = current.find_pending(folders.runs)
             costs = dry_run.measure_costs(current, work, pool, console) if timed else []
             cost_lines = dry_run.format_costs(costs, pool.size) if timed else []
+            precision_lines = estimate.format_precision(current.plan, pool.num_gpus)
         hours = sum(cost.hours for cost in costs) if timed else None
         if as_json:
             timings = {"canaries": [asdict(cost) for cost in costs]} if timed else {}
@@ -170,6 +171,7 @@ def plan_study(
             *run_status.format_code_warnings(current.plan, folders.runs),
             *estimate.format_estimate(current.plan, work, folders.runs),
             *estimate.format_confirmation_power(prepared.study.confirm, current.plan),
+            *precision_lines,
             *cost_lines,
         )
         for line in () if as_json else lines:

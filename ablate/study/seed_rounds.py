@@ -11,6 +11,7 @@ from functools import partial
 
 from rich.console import Console
 
+from ablate.core.fast_imports import paused_garbage_collection
 from ablate.core.records.plan import StudyPlan
 from ablate.executors.local import Pool
 from ablate.executors.progress import print_line, show_progress
@@ -254,8 +255,9 @@ def write_report(
 
     Raises `ReportKeptError` if the present report has more finished trials, unless `force`.
     """
-    from ablate.report import report
-    from ablate.report.pages import report_list
+    with paused_garbage_collection():
+        from ablate.report import report
+        from ablate.report.pages import report_list
 
     if not force:
         replacement.check_results(plan, folders)

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from ablate.model.masking import check_range
 from ablate.model.precision import Precision
 from ablate.parts import AS_BEFORE
+from ablate.training.fused_adam import FusedAdam, ParameterGroup
 from ablate.training.schedules import constant, cosine, linear, ramp, warm_decay
 
 MomentumSchedule = Literal["linear", "cosine", "constant"]
@@ -171,9 +171,12 @@ class ScheduledAdam:
         self._settings = settings
         self._steps = steps
         self.parameters = [p for p in module.parameters() if p.requires_grad]
-        kind = torch.optim.AdamW if settings.kind == "adamw" else torch.optim.Adam
-        groups = list(_group_parameters(module, settings))
-        self._adam = kind(groups, betas=settings.betas, eps=settings.eps, fused=True)
+        self._adam = FusedAdam(
+            _group_parameters(module, settings),
+            decoupled=settings.kind == "adamw",
+            betas=settings.betas,
+            eps=settings.eps,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the state of Adam; the schedules have none."""
@@ -188,9 +191,9 @@ class ScheduledAdam:
         return self._settings.rate_at(step, self._steps)
 
     @property
-    def groups(self) -> list[dict[str, Any]]:
+    def groups(self) -> list[ParameterGroup]:
         """The groups of parameters, with their factors of the rate."""
-        return self._adam.param_groups
+        return self._adam.groups
 
     @property
     def gradients(self) -> list[Tensor]:
@@ -208,8 +211,8 @@ class ScheduledAdam:
         """
         rate, decay = self.rate_at(step), self._settings.weight_decay_at(step, self._steps)
         for group in self.groups:
-            group["lr"] = rate * group["rate_factor"]
-            group["weight_decay"] = decay if group["decays"] else 0.0
+            group.rate = rate * group.rate_factor
+            group.weight_decay = decay if group.decays else 0.0
         norm = nn.utils.clip_grad_norm_(self.parameters, self._settings.clip or float("inf"))
         self._adam.step()
         self.zero_grad()
@@ -220,7 +223,7 @@ class ScheduledAdam:
         self._adam.zero_grad()
 
 
-def _group_parameters(module: nn.Module, settings: Optimizer) -> Iterator[dict[str, Any]]:
+def _group_parameters(module: nn.Module, settings: Optimizer) -> Iterator[ParameterGroup]:
     """Yields the groups of parameters that share a weight decay and a factor of the rate."""
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     heights = _measure_heights([name for name, _ in named])
@@ -230,7 +233,7 @@ def _group_parameters(module: nn.Module, settings: Optimizer) -> Iterator[dict[s
         chosen = [(name, p) for name, p in named if height in (None, heights[name])]
         for decays in (True, False):
             group = [p for _, p in chosen if (settings.decay_vectors or p.dim() >= 2) == decays]
-            yield {"params": group, "decays": decays, "rate_factor": factor}
+            yield ParameterGroup(parameters=group, decays=decays, rate_factor=factor)
 
 
 def _measure_heights(names: list[str]) -> dict[str, int]:

@@ -98,7 +98,7 @@ def test_a_source_without_a_fault_passes():
         ("shared array", "read differently each time"),
         ("another version", "`list_version` changes"),
         ("long digest", "at most 64 characters"),
-        ("number as stamp", "no text"),
+        ("number as stamp", "is not text"),
     ],
 )
 def test_a_fault_is_an_error(fault, message):

@@ -107,7 +107,7 @@ def test_the_defaults_are_the_schedule_and_groups_of_version_0_1():
     rates = [adam.rate_at(step) for step in (0, 4, 9, 10, 55, 99)]
     cosine = [1e-3 * (1 + math.cos(math.pi * (step - 10) / 89)) / 2 for step in (10, 55, 99)]
     assert rates == [1e-3 * n / 10 for n in (1, 5, 10)] + cosine
-    assert [len(group["params"]) for group in adam.groups] == [1, 1]
+    assert [len(group.parameters) for group in adam.groups] == [1, 1]
 
 
 # rates, decays and momenta of the schedulers of I-JEPA (src/utils/schedulers.py at 52c1ae9) and
@@ -204,7 +204,7 @@ def test_vectors_decay_only_with_decay_vectors():
 def test_layer_decay_lowers_the_rate_from_layer_to_layer(encoder):
     module = nn.ModuleDict({"encoder": encoder.build(Grid(2, 4), 6), "predictor": nn.Linear(8, 8)})
     adam = ScheduledAdam(module, Optimizer(layer_decay=0.5), steps=10)
-    factors = {id(p): group["rate_factor"] for group in adam.groups for p in group["params"]}
+    factors = {id(p): group.rate_factor for group in adam.groups for p in group.parameters}
     assert len(factors) == len(list(module.parameters()))
     by_name = {name: factors[id(p)] for name, p in module.named_parameters()}
     assert {f for n, f in by_name.items() if n.startswith("predictor")} == {1.0}

@@ -31,15 +31,19 @@ from ablate.report.stats.statistics import Estimate
 
 PANELS = {"": "", "learning": "did it learn?", "untrained": "against baselines without training"}
 LABEL_WIDTH = 40  # characters per line of a label
+MAX_ROWS = 120  # of a forest plot that is still read
 
 
 def draw_forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
     """Draws every contrast with its intervals, in points, and the equivalence margin.
 
     Contrasts with a random init or another baseline without training, which concern no factor, are
-    drawn below on axes of their own. None if no contrast has a score on both sides.
+    drawn below on axes of their own. With more than `MAX_ROWS` rows, contrasts within a combination
+    and with other baselines are left out. None if no contrast has a score on both sides.
     """
-    rows = _build_rows(verdicts)
+    every_row = _build_rows(verdicts)
+    is_long = len(every_row) > MAX_ROWS
+    rows = [row for row in every_row if not (is_long and (row.is_small or row.is_per_variant))]
     panels = [[row for row in rows if row.panel == panel] for panel in PANELS]
     panels = [panel for panel in panels if panel]
     if not panels:
@@ -54,9 +58,14 @@ def draw_forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None
         "contrasts that are corrected together. Holm applies the full correction only to the "
         "smallest p-value, so a contrast can be significant although its thin interval "
         f"includes zero. Shaded: the equivalence margin, {margin:g} points to either side. "
-        "Small: the same contrast within one combination; better and worse also require the "
-        "pooled contrast or its interaction to be significant. An arrow marks an interval "
-        "that extends beyond the axis.",
+        + (
+            f"The tables also have {len(every_row) - len(rows)} contrasts within a combination or "
+            "with a baseline without training. "
+            if is_long
+            else "Small: the same contrast within one combination; better and worse also require "
+            "the pooled contrast or its interaction to be significant. "
+        )
+        + "An arrow marks an interval that extends beyond the axis.",
     )
 
 
@@ -66,6 +75,11 @@ class _ForestRow:
 
     verdict: Verdict
     strict: Estimate  # with the interval at the strictest level of the family
+
+    @property
+    def is_per_variant(self) -> bool:
+        """Whether there is such a row for each variant."""
+        return self.panel == "untrained"
 
     @property
     def is_small(self) -> bool:
@@ -100,9 +114,10 @@ def _build_rows(verdicts: Sequence[Verdict]) -> list[_ForestRow]:
     """Builds the rows of contrasts that have a difference, each pooled one before its parts."""
     sizes = Counter(verdict.contrast.family for verdict in verdicts)
     keys = [(v.contrast.factor, v.contrast.level) for v in verdicts]
+    order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     rows = []
     for _, verdict in sorted(  # stable
-        zip(keys, verdicts, strict=True), key=lambda pair: keys.index(pair[0])
+        zip(keys, verdicts, strict=True), key=lambda pair: order[pair[0]]
     ):
         contrast = verdict.contrast
         if verdict.estimate.mean is not None:

@@ -52,13 +52,8 @@ def _draw_figure(rows: Sequence[VariantRow], variants: Table, layout: Layout) ->
     row_height = 0.55 if layout.is_narrow else 0.42
     figure = Figure(figsize=(layout.width, 1.5 + row_height * len(rows)), layout="constrained")
     axes = figure.subplots()
-    for y, ((_, trials), row) in enumerate(rows):
-        _draw_seeds(axes, y, trials)
-        if row["score_low"] is not None:
-            ends = [row["score_low"], row["score_high"]]
-            axes.plot(ends, [y, y], color=COLOURS[0], linewidth=2, zorder=2)
-        if row["score"] is not None:
-            axes.scatter([row["score"]], [y], s=46, marker="D", color=COLOURS[0], zorder=4)
+    _draw_seeds(axes, [trials for (_, trials), _ in rows])
+    _draw_means(axes, variants.rows)
     drawn = [_draw_reference(axes, name, variants.rows) for name in REFERENCES]
     _set_score_limits(axes, variants)
     axes.set_ylim(len(rows) - 0.4, -0.8 if layout.is_narrow else -0.6)
@@ -80,15 +75,35 @@ def _draw_figure(rows: Sequence[VariantRow], variants: Table, layout: Layout) ->
     return figure
 
 
-def _draw_seeds(axes: Axes, y: int, trials: Sequence[TrialResult]) -> None:
-    """Draws the seeds' scores slightly above the row's centre, those at random init below it."""
-    scores = [trial.score for trial in trials if trial.score is not None]
-    before = [trial.random_init_score for trial in trials if trial.random_init_score is not None]
-    blue = COLOURS[0]
-    axes.scatter(
-        scores, [y - 0.18] * len(scores), s=16, color=blue, alpha=0.6, linewidth=0, zorder=3
+def _draw_seeds(axes: Axes, variants: Sequence[Sequence[TrialResult]]) -> None:
+    """Draws the seeds' scores slightly above each row's centre, those at random init below it."""
+    trials = [(y, trial) for y, of_variant in enumerate(variants) for trial in of_variant]
+    scores = [(trial.score, y - 0.18) for y, trial in trials if trial.score is not None]
+    before = [
+        (trial.random_init_score, y + 0.18)
+        for y, trial in trials
+        if trial.random_init_score is not None
+    ]
+    dots: dict[str, Any] = {"s": 16, "color": COLOURS[0], "alpha": 0.6, "linewidth": 0, "zorder": 3}
+    ticks: dict[str, Any] = {"s": 22, "marker": "|", "color": GREY, "linewidth": 0.7}
+    for points, style in ((scores, dots), (before, ticks)):
+        axes.scatter([x for x, _ in points], [y for _, y in points], **style)
+
+
+def _draw_means(axes: Axes, rows: Sequence[Row]) -> None:
+    """Draws the mean of each row as a diamond, and its interval as a bar."""
+    bars = [(y, row) for y, row in enumerate(rows) if row["score_low"] is not None]
+    axes.hlines(
+        [y for y, _ in bars],
+        [row["score_low"] for _, row in bars],
+        [row["score_high"] for _, row in bars],
+        colors=COLOURS[0],
+        linewidths=2,
+        zorder=2,
     )
-    axes.scatter(before, [y + 0.18] * len(before), s=22, marker="|", color=GREY, linewidth=0.7)
+    means = [(row["score"], y) for y, row in enumerate(rows) if row["score"] is not None]
+    xs, ys = zip(*means, strict=True)
+    axes.scatter(xs, ys, s=46, marker="D", color=COLOURS[0], zorder=4)
 
 
 def _draw_reference(axes: Axes, name: str, rows: Sequence[Row]) -> Line2D | None:
@@ -102,9 +117,9 @@ def _draw_reference(axes: Axes, name: str, rows: Sequence[Row]) -> Line2D | None
     line_style: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 1.6, "zorder": 1}
     if len(set(values)) == 1 and present:
         axes.axvline(values[0], **line_style)
-    else:
-        for y, value in present:
-            axes.plot([value, value], [y - 0.34, y + 0.34], **line_style)
+    elif present:
+        lows, highs = ([y + half for y, _ in present] for half in (-0.34, 0.34))
+        axes.vlines([value for _, value in present], lows, highs, **line_style)
     return Line2D([], [], label=name.replace("_", " "), **line_style) if present else None
 
 

@@ -11,12 +11,13 @@ import textwrap
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import BboxBase
 
 from ablate.report.results import Results
 
@@ -34,7 +35,9 @@ MAX_LEGEND_CHARACTERS = 11.0  # per inch of a figure's width, in a legend of siz
 LineStyle = Literal["-", "--", ":", "-."]
 LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
 NARROW_CHARACTERS = 52  # in a line of a narrow figure, at size 10
-TIGHT: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08}
+PADDING_INCHES = 0.08  # around a figure
+PNG_DPI = 160
+MAX_PIXELS = 20_000_000  # of a PNG: 80 MB while it is drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,15 +148,18 @@ def save_picture(
 ) -> Picture:
     """Draws a figure in both layouts, and saves it as SVG; the wide one as PNG and PDF, too.
 
-    PNG has 160 dpi. Dates and versions are left out, so the same figure gives the same bytes.
+    PNG has 160 dpi, fewer if it is very large. Dates and versions are left out, so the same figure
+    gives the same bytes.
     """
     png, pdf = io.BytesIO(), io.BytesIO()
     with use_style():
-        figure = draw(WIDE)
-        svg, narrow_svg = _save_svg(figure), _save_svg(draw(NARROW))
-        figure.savefig(png, format="png", dpi=160, metadata={"Software": None}, **TIGHT)
+        figure, narrow = draw(WIDE), draw(NARROW)
+        box = _compute_layout(figure)
+        svg, narrow_svg = _save_svg(figure, box), _save_svg(narrow, _compute_layout(narrow))
+        dpi = min(PNG_DPI, math.sqrt(MAX_PIXELS / (box.width * box.height)))
+        figure.savefig(png, format="png", dpi=dpi, metadata={"Software": None}, bbox_inches=box)
         undated = {"Creator": None, "Producer": None, "CreationDate": None}
-        figure.savefig(pdf, format="pdf", metadata=undated, **TIGHT)
+        figure.savefig(pdf, format="pdf", metadata=undated, bbox_inches=box)
     return Picture(
         name=name,
         title=title,
@@ -165,8 +171,15 @@ def save_picture(
     )
 
 
-def _save_svg(figure: Figure) -> str:
+def _compute_layout(figure: Figure) -> BboxBase:
+    """Computes the layout once and not for each format; returns the extent in inches."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)
+    return figure.get_tightbbox().padded(PADDING_INCHES)
+
+
+def _save_svg(figure: Figure, box: BboxBase) -> str:
     svg = io.StringIO()
     no_metadata = {"Creator": None, "Date": None, "Format": None, "Type": None}
-    figure.savefig(svg, format="svg", metadata=no_metadata, **TIGHT)
+    figure.savefig(svg, format="svg", metadata=no_metadata, bbox_inches=box)
     return svg.getvalue()

@@ -7,7 +7,7 @@ row for readers and may combine several, such as a mean and its interval.
 import csv
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import rich.box
@@ -19,6 +19,7 @@ from ablate.report.pages.escaping import escape_markdown, neutralise_formula
 MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 DASH = "-"  # shown for a missing value
+MAX_TERMINAL_ROWS = 100
 COLUMN_GAP = 2  # characters between two columns in the terminal
 Row = Mapping[str, Any]
 CellFormatter = Callable[[Row], str]
@@ -75,7 +76,13 @@ class Table:
         """Builds a table of the brief columns for a terminal of `width` characters.
 
         If the longest words do not fit, columns of numbers are left out, starting from the last.
+        Of more than `MAX_TERMINAL_ROWS` rows, the first are shown.
         """
+        if (left_out := len(self.rows) - MAX_TERMINAL_ROWS) > 0:
+            table = replace(self, rows=self.rows[:MAX_TERMINAL_ROWS]).to_rich(width)
+            table.caption = f"and {left_out} more in tables/{self.name}.csv"
+            table.caption_justify = "left"
+            return table
         brief = [column for column in self.columns if column.brief]
         numbers = [column for column in brief if not column.text]
         while not (fits := sum(map(self._get_min_width, brief)) <= width) and len(numbers) > 1:

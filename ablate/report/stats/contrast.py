@@ -54,7 +54,7 @@ class ArmPair:
                 values[seed] = (one, other)
         return values
 
-    @property
+    @cached_property
     def differences(self) -> dict[int, float]:
         """Level minus reference by seed, in points."""
         return {seed: one - other for seed, (one, other) in self.paired_values.items()}
@@ -75,7 +75,7 @@ class Contrast:
     # every other level of the factor: one arm per combination
     others: tuple[tuple[Arm, ...], ...] = field(default=(), repr=False)
 
-    @property
+    @cached_property
     def differences_by_seed(self) -> dict[int, list[float]]:
         """The difference in each combination, in points, for every seed that has all combinations.
 
@@ -85,7 +85,7 @@ class Contrast:
         shared = [seed for seed in pairs[0] if all(seed in p for p in pairs)] if pairs else []
         return {seed: [differences[seed] for differences in pairs] for seed in shared}
 
-    @property
+    @cached_property
     def differences(self) -> dict[int, float]:
         """The mean difference over combinations by seed, in points.
 

@@ -8,12 +8,14 @@ other levels are used, averaged over the distribution of the estimated spread.
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from ablate.report.stats.decision_rules import Looks, compute_look_alpha
-from ablate.report.stats.residuals import MIN_SEEDS, NullLaw
+from ablate.report.stats.residuals import MIN_SEEDS, NullLaw, Numbers
 from ablate.report.stats.statistics import Estimate
 
 MAX_FURTHER_SEEDS = 100  # if a decision needs more than this, its number is not computed
@@ -75,6 +77,14 @@ def compute_detectable_difference(
         ValueError: As `compute_power`.
     """
     _validate(spread=spread, seeds=seeds, family=family)
+    return spread * _find_detectable_effect(seeds, alpha, family, levels, target_power)
+
+
+@cache  # the contrasts of a family differ in their spread only
+def _find_detectable_effect(
+    seeds: int, alpha: float, family: int, levels: int, target_power: float
+) -> float:
+    """Finds the smallest effect that is detected, in standard deviations."""
 
     def is_detected(effect: float) -> bool:
         power = compute_power(effect, 1.0, seeds, alpha=alpha, family=family, levels=levels)
@@ -86,7 +96,7 @@ def compute_detectable_difference(
     for _ in range(NUM_BISECTIONS):
         middle = (low + high) / 2
         low, high = (low, middle) if is_detected(middle) else (middle, high)
-    return spread * high
+    return high
 
 
 def compute_decision_probability(
@@ -117,15 +127,53 @@ def compute_decision_probability(
         ValueError: As `compute_power`.
     """
     _validate(spread=spread, seeds=seeds, family=family)
-    law, error = _get_law(seeds, levels), spread / math.sqrt(seeds)
-    errors = error * law.spread_quantiles  # (nodes,)
-    # observed means beyond `differs` are called different, those within `equal` equivalent
-    differs = law.compute_critical_value(alpha / family) * errors
-    equal = margin - law.compute_critical_value(2 * alpha / family) * errors
-    equal = np.clip(equal, 0, differs)
-    open_above = special.ndtr((differs - mean) / error) - special.ndtr((equal - mean) / error)
-    open_below = special.ndtr((-equal - mean) / error) - special.ndtr((-differs - mean) / error)
-    return 1 - float(np.mean(open_above + open_below))
+    cases = _SeedCases(
+        means=np.array([mean]), spreads=np.array([spread]), margin=margin, alpha=alpha / family
+    )
+    return float(cases.compute_probabilities(np.array([seeds]), levels)[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SeedCases:
+    """True differences and spreads, each with a number of seeds of its own."""
+
+    means: Numbers  # (cases,)
+    spreads: Numbers  # (cases,)
+    margin: float
+    alpha: float  # of one contrast
+
+    def compute_probabilities(self, seeds: NDArray[np.int_], levels: int) -> Numbers:
+        """Computes the probabilities of a decision, (cases,); `seeds` is (cases,)."""
+        laws = [_get_law(count, levels) for count in seeds.tolist()]
+        mean, error = self.means[:, None], (self.spreads / np.sqrt(seeds))[:, None]
+        errors = error * np.stack([law.spread_quantiles for law in laws])  # (cases, nodes)
+        # observed means beyond `differs` are called different, those within `equal` equivalent
+        differs, equal = (
+            np.array([law.compute_critical_value(alpha) for law in laws])[:, None] * errors
+            for alpha in (self.alpha, 2 * self.alpha)
+        )
+        equal = np.clip(self.margin - equal, 0, differs)
+        undecided = _compute_mass(mean, differs, error)
+        if equal.any():
+            undecided -= _compute_mass(mean, equal, error)
+        probabilities: Numbers = 1 - undecided.mean(axis=1)
+        return probabilities
+
+    def count_seeds(self, levels: int) -> list[int]:
+        """Finds the smallest number of seeds that reaches the target power, case by case.
+
+        All cases are bisected at once, between 2 and `MAX_STUDY_SEEDS + 1`.
+        """
+        low = np.full(len(self.means), 2)
+        high = np.full(len(self.means), MAX_STUDY_SEEDS + 1)
+        while (low < high).any():
+            middle = (low + high) // 2
+            reached = self.compute_probabilities(middle, levels) >= TARGET_POWER
+            low, high = (
+                np.where(reached, low, np.minimum(middle + 1, high)),
+                np.where(reached, middle, high),
+            )
+        return low.tolist()
 
 
 def estimate_further_seeds(
@@ -165,6 +213,12 @@ def estimate_further_seeds(
     return 1 + bisect_left(candidates, TARGET_POWER, key=probability)
 
 
+def _compute_mass(mean: Numbers, limit: Numbers, error: Numbers) -> Numbers:
+    """Computes the probability of an observed mean within `limit` to either side of zero."""
+    mass: Numbers = special.ndtr((limit - mean) / error) - special.ndtr((-limit - mean) / error)
+    return mass
+
+
 @dataclass(frozen=True, kw_only=True)
 class SeedRange:
     """Seeds that a new study would need; above `MAX_STUDY_SEEDS`, more than that."""
@@ -194,33 +248,19 @@ def estimate_study_seeds(
     mean, spread, law = estimate.mean, estimate.spread, estimate.law
     if mean is None or not spread or law is None:
         return None
+    _validate(spread=spread, seeds=estimate.n, family=family)
     levels = law.num_levels
-
-    def count(true_mean: float, true_spread: float) -> int:
-        def probability(seeds: int) -> float:
-            return compute_decision_probability(
-                true_mean,
-                true_spread,
-                seeds,
-                margin=margin,
-                alpha=alpha,
-                family=family,
-                levels=levels,
-            )
-
-        candidates = range(2, MAX_STUDY_SEEDS + 1)
-        return 2 + bisect_left(candidates, TARGET_POWER, key=probability)
-
     freedom = (max(levels, 2) - 1) * (estimate.n - 1)
     spreads = spread * np.sqrt(freedom / special.chdtri(freedom, UNCERTAINTY))
     deviations = special.ndtri(UNCERTAINTY) / math.sqrt(estimate.n)
-    counts = [
-        count(mean + deviation * each, each)
-        for each in spreads.tolist()
-        for deviation in deviations.tolist()
-    ]
+    cases = _SeedCases(
+        means=np.append(mean, mean + np.outer(spreads, deviations)),
+        spreads=np.append(spread, np.repeat(spreads, len(deviations))),
+        margin=margin,
+        alpha=alpha / family,
+    )
+    typical, *counts = cases.count_seeds(levels)
     low, high = np.quantile(counts, (0.1, 0.9), method="nearest").tolist()
-    typical = count(mean, spread)
     return SeedRange(low=min(low, typical), typical=typical, high=max(high, typical))
 
 

@@ -22,10 +22,9 @@ from ablate.report.pages.table import (
 from ablate.report.pages.tables import format_score_name
 from ablate.report.results import Results, TrialResult
 from ablate.report.stats.contrast import Contrast
-from ablate.report.stats.contrasts import list_score_contrasts
+from ablate.report.stats.contrasts import list_contrasts, list_score_contrasts
 from ablate.report.stats.decision_rules import read_decision_rules
 from ablate.report.stats.statistics import Estimate
-from ablate.report.stats.verdicts import compute_verdicts
 
 SUFFIXES = {"mean": "", "low": "_low", "high": "_high"}  # estimate -> key suffix in a row
 GAINS = (
@@ -136,17 +135,17 @@ def _is_as_complete(one: TrialResult, other: TrialResult) -> bool:
 
 def _estimate_contrasts(results: Results) -> list[tuple[Contrast, Estimate, bool]]:
     """Lists the contrasts with their estimates, and whether a verdict is based on them."""
-    judged = [(verdict.contrast, verdict.estimate, True) for verdict in compute_verdicts(results)]
     level = read_decision_rules(results.plan).look_alpha
-    scores = [
-        (contrast, contrast.estimate(alpha=level), False)
-        for contrast in list_score_contrasts(results)
-    ]
+    contrasts = list_contrasts(results)
     pooled, learning = (
-        [entry for entry in judged if entry[0].family == family]
+        [(contrast, True) for contrast in contrasts if contrast.family == family]
         for family in ("pooled", "learning")
     )
-    return [*pooled, *scores, *learning]
+    scores = [(contrast, False) for contrast in list_score_contrasts(results)]
+    return [
+        (contrast, contrast.estimate(alpha=level), judged)
+        for contrast, judged in (*pooled, *scores, *learning)
+    ]
 
 
 def _build_row(

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
-import statsmodels.formula.api as smf
+from statsmodels.regression.linear_model import OLS
+from statsmodels.stats.anova import anova_lm
 
 from ablate.report.pages.table import Column, Table, number_cell, share_cell, text_cell
 from ablate.report.results import Results, TrialResult
@@ -102,7 +102,7 @@ def _compute_shares(results: Results, measure: str) -> dict[str, float]:
         return {}
     for terms in ([*names, *_list_interactions(frame, names)], [*names]):
         if (fit := _fit_model(frame, terms)) is not None:
-            squares = sm.stats.anova_lm(fit, typ=2)["sum_sq"]
+            squares = anova_lm(fit, typ=2)["sum_sq"]
             return {
                 _name_source(term, names): float(square) / total for term, square in squares.items()
             }
@@ -127,7 +127,7 @@ def _list_interactions(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
 def _fit_model(frame: pd.DataFrame, terms: Sequence[str]) -> Any:
     """Fits a linear model; None if its terms are not identifiable or no residual is left."""
     seeds = [SEED] if frame[SEED].nunique() > 1 else []
-    model = smf.ols(f"value ~ {' + '.join([*terms, *seeds])}", frame)
+    model = OLS.from_formula(f"value ~ {' + '.join([*terms, *seeds])}", frame)
     is_identifiable = np.linalg.matrix_rank(model.exog) == model.exog.shape[1] < model.exog.shape[0]
     return model.fit() if is_identifiable else None
 

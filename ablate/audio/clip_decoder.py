@@ -1,0 +1,95 @@
+"""Decodes the clips of a store one after the other, on all cores if there are many.
+
+The frames, and their order in the store, do not depend on the number of processes.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from typing import Self
+
+from ablate.audio.clip_decoding import ClipFacts, Decoding, decode_clip
+from ablate.audio.decoder_pool import DecoderFailedError, DecoderPool
+from ablate.audio.front_end import AbstractFrontEnd
+from ablate.audio.source import AbstractSource
+from ablate.audio.store_journal import Journal, Keys
+
+TRIAL_SECONDS = 2.0  # after which the time that is left is estimated
+MIN_SECONDS_LEFT = 8.0  # a process takes about two seconds to start
+
+logger = logging.getLogger(__name__)
+
+
+class ClipDecoder:
+    """Decodes clips in order; use it as a context manager.
+
+    Args:
+        source: source of the clips.
+        front_end: converts waveforms to frames.
+        needed: clips that `decode` is called for, in this order.
+        num_processes: number of further processes that decode; 0 for none. By default one per
+            core, once the first clips show that it would take long without.
+    """
+
+    def __init__(
+        self,
+        source: AbstractSource,
+        front_end: AbstractFrontEnd,
+        needed: Sequence[int],
+        num_processes: int | None = None,
+    ) -> None:
+        self._source, self._front_end = source, front_end
+        self._needed, self._num_done = needed, 0
+        self._pool: DecoderPool | None = None
+        self._chosen = num_processes is not None
+        self._started = time.monotonic()
+        if num_processes:
+            self._pool = DecoderPool(source, front_end, needed, num_processes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close_pool()
+
+    def decode(self, index: int, key: Keys, journal: Journal) -> int:
+        """Decodes a clip into the journal; returns its record. Raises `BadAudioError`."""
+        if not self._chosen:
+            self._choose()
+        self._num_done += 1
+        if self._pool is not None:
+            try:
+                decoding = self._pool.decode(self._source.clips().paths[index])
+                return _write(decoding, key, journal)
+            except DecoderFailedError as error:
+                logger.warning("%s; decoding goes on in one process", error)
+                self._close_pool()
+        return _write(decode_clip(self._source, self._front_end, index), key, journal)
+
+    def _choose(self) -> None:
+        """Starts processes if the clips that are left take long enough."""
+        elapsed, num_left = time.monotonic() - self._started, len(self._needed) - self._num_done
+        if elapsed < TRIAL_SECONDS or not self._num_done:
+            return
+        self._chosen = True
+        num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        if num_cores > 1 and elapsed / self._num_done * num_left > MIN_SECONDS_LEFT:
+            left = self._needed[self._num_done :]
+            self._pool = DecoderPool(self._source, self._front_end, left, num_cores)
+
+    def _close_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.__exit__()
+            self._pool = None
+
+
+def _write(decoding: Decoding, key: Keys, journal: Journal) -> int:
+    facts: list[ClipFacts] = []
+
+    def blocks() -> Decoding:
+        facts.append((yield from decoding))
+        return facts[0]
+
+    written = journal.write_frames(blocks())
+    return journal.append(key, facts[0].digest, written, facts[0].flags)
