@@ -29,7 +29,7 @@ from ablate.worker.benchmarks.plain_jepa import Block, Sizes
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 START, END = "<!-- measured -->", "<!-- end -->"
 ROUNDS = 7
-CLIPS, SECONDS, RATE = 60, 10, 44100  # of sound to decode
+CLIPS, SECONDS, RATE = 60, 10, 44100  # the sound to decode
 
 
 class Ratio(NamedTuple):

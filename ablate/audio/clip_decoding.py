@@ -19,7 +19,7 @@ _SILENCE = 2e-4  # peak to peak: -80 dB, a few steps of 16 bits
 class ClipFacts(NamedTuple):
     """What is known about a clip once it is decoded."""
 
-    digest: str  # of its content
+    digest: str  # identifies its content
     flags: int  # see `ClipFlag`
 
 

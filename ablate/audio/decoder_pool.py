@@ -58,7 +58,7 @@ class DecoderPool:
             clips = tuple((index, paths[index]) for index in indices[first::num_processes])
             order = DecodeOrder(source=settings[0], front_end=settings[1], clips=clips)
             self._decoders.append(_Decoder(order, front_end.bands))
-        self._turns = itertools.cycle(self._decoders)
+        self._cycle = itertools.cycle(self._decoders)
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +74,7 @@ class DecoderPool:
             BadAudioError: the clip cannot be used.
             DecoderFailedError: its process has ended.
         """
-        decoder = next(self._turns)
+        decoder = next(self._cycle)
         while not isinstance(item := decoder.read(), ClipEnd):
             yield item
         if item.reasons:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ablate.config.tree import Node
 from ablate.config.validation import KeyProblem
 
-REFERENCE = re.compile(r"\$\{\w+\}")  # of an environment variable
+REFERENCE = re.compile(r"\$\{\w+\}")  # names an environment variable
 SECRET_KEYS = re.compile(
     r"(ssl)?(password|passwd|passphrase|pwd)|(api|secret|private|access)_?key|secret|"
     r"(access|auth|api|secret|bearer)_?token|credentials",

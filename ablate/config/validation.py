@@ -28,7 +28,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from ablate.config.tree import Node, Path
 from ablate.core.suggest import did_you_mean
 
-MAX_NAME_BYTES = 100  # of a name or label; the name of a picture holds two of them
+MAX_NAME_BYTES = 100  # per name or label; the name of a picture holds two of them
 MAX_SEEDS = 10_000
 RULE = "rule"  # type of the errors that `require` raises
 MESSAGES = {  # pydantic's type of an error -> what is wrong with the value

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 BF16_FLAGS = {"amx_bf16", "avx512_bf16"}
-CPU_INFO = Path("/proc/cpuinfo")  # of Linux; elsewhere nothing is known
+CPU_INFO = Path("/proc/cpuinfo")  # only on Linux; elsewhere nothing is known
 
 
 @cache

@@ -16,7 +16,7 @@ from pathlib import Path
 INSTALLED = {"site-packages", "dist-packages"}  # environments are rarely edited between two runs
 SKIPPED = {"__pycache__"}
 MODULE_SUFFIXES = tuple(importlib.machinery.all_suffixes())
-MAX_FILES = 20_000  # of one package; more are not code
+MAX_FILES = 20_000  # per package; more are not code
 MAX_BYTES = 200_000_000
 
 
@@ -69,14 +69,14 @@ def find_own_modules(parts: Iterable[str]) -> list[OwnModule]:
         OwnCodeError: a module lies in an archive, or beside too many other files.
     """
     todo = sorted({part.partition(".")[0] for part in parts} - {"ablate"})
-    found: dict[str, OwnModule | None] = {"ablate": None}
+    modules: dict[str, OwnModule | None] = {"ablate": None}
     while todo:
         name = todo.pop()
-        if name not in found:
-            found[name] = module = find_module(name)
+        if name not in modules:
+            modules[name] = module = find_module(name)
             if module is not None and name != "maskers":
-                todo += [new for new in _find_imports(module) if new not in found]
-    return [module for _, module in sorted(found.items()) if module is not None]
+                todo += [new for new in _find_imports(module) if new not in modules]
+    return [module for _, module in sorted(modules.items()) if module is not None]
 
 
 def find_module(name: str) -> OwnModule | None:

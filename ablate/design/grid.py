@@ -13,7 +13,7 @@ from ablate.config.study import StudyError
 from ablate.design.factors import Factor, Level
 
 Levels = dict[str, str]  # factor -> label
-MAX_COMBINATIONS = 1_000_000  # of a grid, before it is reduced
+MAX_COMBINATIONS = 1_000_000  # per grid, before it is reduced
 
 
 def enumerate_combinations(design: Design, varied: Sequence[Factor]) -> list[tuple[Levels, int]]:

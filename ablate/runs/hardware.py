@@ -38,8 +38,8 @@ def find_driver(device: str) -> str | None:
 
 def list_packages() -> dict[str, str]:
     """Returns the versions of all installed packages by name, sorted."""
-    found = {}
+    versions = {}
     for package in distributions():
         with suppress(KeyError):  # metadata that is cut off
-            found[str(package.metadata["Name"])] = package.version
-    return dict(sorted(found.items()))
+            versions[str(package.metadata["Name"])] = package.version
+    return dict(sorted(versions.items()))

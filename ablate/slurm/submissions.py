@@ -98,14 +98,14 @@ def find_queued_canaries(folder: Path) -> list[SubmittedJob]:
 
 
 def _list_submissions(folder: Path) -> list[tuple[Path, SubmissionFile]]:
-    found = []
+    submissions = []
     for file in sorted(folder.glob(f"*/{SUBMISSION_FILE}")):
         try:
-            found.append((file.parent, SubmissionFile.read(file)))
+            submissions.append((file.parent, SubmissionFile.read(file)))
         except DamagedFileError as error:
             problem = f"{file} {error.problem}"
             logger.warning("%s; its jobs are known only from the run folders", problem)
-    return found
+    return submissions
 
 
 def _list_unnumbered(content: SubmissionFile) -> list[SubmittedArray]:

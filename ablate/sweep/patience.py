@@ -24,7 +24,7 @@ ResultT = TypeVar("ResultT")
 PATIENCE_SECONDS = 300.0  # longest wait for a storage that was used before
 OPEN_SECONDS = 60.0  # the same when it is opened: its address may be wrong
 RETRY_SECONDS = 1.0
-MAX_INTERRUPTIONS = 5  # of one operation, by a server that ends the connection
+MAX_INTERRUPTIONS = 5  # per operation, by a server that ends the connection
 AWAY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.ENODEV}
 # what PostgreSQL says while it starts, stops or is full; any other FATAL will not change by itself
 TEMPORARY = re.compile(r"starting up|shutting down|recovery|too many|administrator|terminat")

@@ -23,7 +23,7 @@ class ParameterGroup:
 
     parameters: Sequence[nn.Parameter]
     decays: bool  # whether weight decay applies
-    rate_factor: float  # of the scheduled rate
+    rate_factor: float  # multiplies the scheduled rate
     rate: float = 0.0
     weight_decay: float = 0.0
     # step and moving averages of each parameter that has had a gradient, by its place

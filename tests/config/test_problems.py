@@ -275,14 +275,14 @@ def repeat_aliases(levels: int) -> str:
         ("? {a: {b: [c]}}\n: 1", "a mapping is the key of another"),
     ],
 )
-def test_yaml_without_bounds_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+def test_yaml_without_bounds_is_rejected(tmp_path: Path, text: str, expected: str) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(text)
     with pytest.raises(StudyError, match=re.escape(expected)):
         load(file)
 
 
-def test_files_that_extend_each_other_ever_more_often_are_refused(tmp_path: Path) -> None:
+def test_files_that_extend_each_other_too_often_are_rejected(tmp_path: Path) -> None:
     for i in range(8):
         links = ", ".join([f"{i + 1}.yaml"] * 10)
         (tmp_path / f"{i}.yaml").write_text(f"extends: [{links}]")
@@ -304,7 +304,7 @@ def test_files_that_extend_each_other_ever_more_often_are_refused(tmp_path: Path
         ("confirm={top: 1, seeds: 1000000000}", "must be a count from 2 to 10000"),
     ],
 )
-def test_names_too_long_for_files_and_counts_too_large_are_refused(
+def test_names_too_long_for_files_and_counts_too_large_are_rejected(
     folder: Path, override: str, expected: str
 ) -> None:
     assert any(expected in problem for problem in problems(None, override))
@@ -319,7 +319,7 @@ def test_names_too_long_for_files_and_counts_too_large_are_refused(
         "data.places=['s3://key:S3cret@bucket']",
     ],
 )
-def test_a_password_anywhere_is_refused_without_being_repeated(folder: Path, override: str) -> None:
+def test_a_password_anywhere_is_rejected_and_not_repeated(folder: Path, override: str) -> None:
     [problem] = problems(None, override, "score=nothing")
     assert "contains a password" in problem
     assert "S3cret" not in problem

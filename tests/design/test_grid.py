@@ -243,7 +243,7 @@ def test_an_invalid_design_is_an_error_with_its_place(text: str, message: str) -
     assert message in load_error(TWO + text)
 
 
-def test_a_grid_that_could_not_be_listed_is_refused() -> None:
+def test_a_grid_that_could_not_be_listed_is_rejected() -> None:
     factors = ", ".join(f"encoder.a{i}: {list(range(10))}" for i in range(9))
     with pytest.raises(StudyError, match=r"\d{10} combinations of levels; a grid may have"):
         enumerate_text(f"factors: {{{factors}}}")

@@ -52,7 +52,7 @@ def without_reason(record: RunRecord) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("is_deleted", [False, True])
-def test_a_lost_record_is_rebuilt_with_all_that_was_known(
+def test_a_lost_record_is_rebuilt_from_the_other_files(
     folder: Path,
     trained: Path,
     is_deleted: bool,  # noqa: FBT001
@@ -70,7 +70,7 @@ def test_a_lost_record_is_rebuilt_with_all_that_was_known(
     assert (folder / "run.json.damaged").exists() is not is_deleted
 
 
-def test_what_no_file_says_stays_unknown_and_is_said(folder: Path, trained: Path) -> None:
+def test_missing_facts_stay_unknown_and_are_reported(folder: Path, trained: Path) -> None:
     damage(folder / RECORD_FILE)
     (folder / TRAINING_FILE).unlink()
     record = run_again(folder, trained)

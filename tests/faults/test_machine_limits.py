@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The folder of a study without faults, and the cache of its clips."""
     folder, cache = tmp_path_factory.mktemp("study"), tmp_path_factory.mktemp("cache")
     assert complete(folder, cache) == 0
@@ -44,10 +44,10 @@ def list_states(folder: Path) -> set[str]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk, which needs root")
 @pytest.mark.parametrize("size", ["64k", "128k", "192k"])
-def test_a_full_disk_fails_no_trial_and_the_study_goes_on_with_room(
-    whole: tuple[Path, Path], tmp_path: Path, size: str
+def test_a_full_disk_fails_no_trial_and_the_study_continues_later(
+    finished_study: tuple[Path, Path], tmp_path: Path, size: str
 ) -> None:
-    folder, cache = whole
+    folder, cache = finished_study
     with small_disk(tmp_path / "runs", size):
         assert complete(tmp_path, cache) == 1
         assert "failed" not in list_states(tmp_path)
@@ -61,9 +61,9 @@ def test_a_full_disk_fails_no_trial_and_the_study_goes_on_with_room(
 
 
 def test_two_controllers_share_the_runs_of_a_study(
-    whole: tuple[Path, Path], tmp_path: Path
+    finished_study: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    folder, cache = whole
+    folder, cache = finished_study
     controllers = [start(tmp_path, cache) for _ in range(2)]
     assert [controller.wait(WAIT_SECONDS) for controller in controllers] == [0, 0]
     assert read_results(tmp_path) == read_results(folder)
@@ -72,9 +72,9 @@ def test_two_controllers_share_the_runs_of_a_study(
 
 @pytest.mark.parametrize("limit", [14, 24, 40])
 def test_a_lack_of_file_handles_fails_no_trial(
-    whole: tuple[Path, Path], tmp_path: Path, limit: int
+    finished_study: tuple[Path, Path], tmp_path: Path, limit: int
 ) -> None:
-    folder, cache = whole
+    folder, cache = finished_study
     controller = start(tmp_path, cache, "bash", "-c", f'ulimit -n {limit}; exec "$@"', "-")
     assert controller.wait(WAIT_SECONDS) in (0, 1)
     assert "failed" not in list_states(tmp_path)

@@ -69,7 +69,7 @@ def test_a_package_keeps_the_files_that_it_reads(folder: Path) -> None:
     assert (copy_parts(folder) / "far" / "table.csv").read_text() == "1,2"
 
 
-def test_code_in_an_archive_is_refused_with_the_remedy(
+def test_code_in_an_archive_is_rejected_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = tmp_path / "packed.zip"
@@ -80,7 +80,7 @@ def test_code_in_an_archive_is_refused_with_the_remedy(
         copy_code([{"type": "packed.Part"}], tmp_path / "code")
 
 
-def test_a_package_that_holds_a_corpus_is_refused_with_the_remedy(
+def test_a_package_that_holds_a_corpus_is_rejected_with_the_remedy(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(own_code, "MAX_FILES", 1)

@@ -78,7 +78,7 @@ def test_sweep_workers_are_cancelled() -> None:
     assert "this study has no queued jobs" in ablate("cancel", "tuned", "--yes")
 
 
-def test_workers_whose_number_was_lost_in_a_crash_are_found_by_their_name() -> None:
+def test_workers_whose_number_was_lost_in_a_crash_are_recovered_by_their_name() -> None:
     file = sweep_workers.get_folder(Path("reports"), "tuned") / sweep_workers.WORKERS_FILE
     replace(SweepWorkers.read(file), number="").write(file)
     assert len(ablate("status", "tuned").splitlines()) == 3

@@ -88,5 +88,5 @@ def test_no_compiler_is_loaded_to_train() -> None:
         "adam.step(0)",
         "sys.stdout.write(str('torch._dynamo' in sys.modules))",
     )
-    found = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
-    assert found.stdout == "False", found.stderr
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
+    assert done.stdout == "False", done.stderr

@@ -31,7 +31,7 @@ from ablate.report.stats.statistics import Estimate
 
 PANELS = {"": "", "learning": "did it learn?", "untrained": "against baselines without training"}
 LABEL_WIDTH = 40  # characters per line of a label
-MAX_ROWS = 120  # of a forest plot that is still read
+MAX_ROWS = 120  # more rows make a forest plot unreadable
 
 
 def draw_forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:

@@ -37,7 +37,7 @@ LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
 NARROW_CHARACTERS = 52  # in a line of a narrow figure, at size 10
 PADDING_INCHES = 0.08  # around a figure
 PNG_DPI = 160
-MAX_PIXELS = 20_000_000  # of a PNG: 80 MB while it is drawn
+MAX_PIXELS = 20_000_000  # per PNG: 80 MB while it is drawn
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,7 +140,7 @@ class _SeedCases:
     means: Numbers  # (cases,)
     spreads: Numbers  # (cases,)
     margin: float
-    alpha: float  # of one contrast
+    alpha: float  # error level per contrast
 
     def compute_probabilities(self, seeds: NDArray[np.int_], levels: int) -> Numbers:
         """Computes the probabilities of a decision, (cases,); `seeds` is (cases,)."""
