@@ -15,7 +15,7 @@ class SelectionError(ValueError):
 
 
 @dataclass(frozen=True)
-class Selection:
+class TrialSelection:
     """Conditions that a trial must fit; several values of one factor are alternatives."""
 
     levels: Mapping[str, frozenset[str]]  # factor -> labels
@@ -36,7 +36,7 @@ def is_condition(text: str, factors: Mapping[str, Collection[str]]) -> bool:
 
 def parse_selection(
     texts: Sequence[str], factors: Mapping[str, Collection[str]], seeds: Collection[int]
-) -> Selection:
+) -> TrialSelection:
     """Parses conditions: `masker=block`, `seed=0`, or several in one text.
 
     Args:
@@ -62,7 +62,7 @@ def parse_selection(
             raise SelectionError(f"no level `{value}` of `{name}`{hint}")
         else:
             levels.setdefault(name, set()).add(label)
-    return Selection(
+    return TrialSelection(
         {name: frozenset(labels) for name, labels in levels.items()}, frozenset(chosen) or None
     )
 

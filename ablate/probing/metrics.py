@@ -101,7 +101,7 @@ def recall_at_1(similarity: Scores, truth: Labels) -> float:
 
 
 @dataclass(frozen=True)
-class Segments:
+class SegmentLabels:
     """Events in segments of one second, clip after clip."""
 
     clips: Indices  # (segments,), positions in the task
@@ -111,7 +111,7 @@ class Segments:
 
 def find_segments(
     scores: Scores, moments: Indices, task: Task, clips: Indices, seconds: float
-) -> Segments:
+) -> SegmentLabels:
     """Finds the events in segments of one second, as sed_eval does.
 
     A segment has the class of every event that overlaps it. A prediction belongs to the segment
@@ -141,10 +141,10 @@ def find_segments(
         predicted.append(positive)
         truth.append(actual)
     of_clip = np.repeat(clips, [len(positive) for positive in predicted])
-    return Segments(of_clip, np.concatenate(predicted), np.concatenate(truth))
+    return SegmentLabels(of_clip, np.concatenate(predicted), np.concatenate(truth))
 
 
-def segment_f1(segments: Segments) -> dict[str, float]:
+def segment_f1(segments: SegmentLabels) -> dict[str, float]:
     """Computes the F1 of events in segments of one second, as sed_eval does.
 
     The macro mean is over the classes that occur. A class that is never predicted counts as 0, as

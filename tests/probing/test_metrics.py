@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ablate.audio.annotations import Event, infer_label_kind, parse_classes, parse_events
 from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.probing.metrics import (
-    Segments,
+    SegmentLabels,
     equal_error_rate,
     find_segments,
     mean_average_precision,
@@ -166,7 +166,7 @@ def test_a_linear_probe_detects_events():
     assert score["metric"] == "segment_f1"
     assert score["test"] > 80
     for kept in log.build("mean", task.kind, task.classes):
-        segments = Segments(kept.clips, kept.predicted[0], kept.truth)
+        segments = SegmentLabels(kept.clips, kept.predicted[0], kept.truth)
         assert segment_f1(segments)["segment_f1"] == pytest.approx(score[kept.part])
     uninformative = Features(np.ones_like(features.rows), features.counts, 0.5)
     assert score_probe(Linear(seeds=1, rate=1e-2), uninformative, task)["test"] < 70

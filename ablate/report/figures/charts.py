@@ -13,7 +13,7 @@ from ablate.report.figures.style import (
     GREY,
     INK,
     LINE_STYLES,
-    Layout,
+    FigureLayout,
     Picture,
     add_legend_below,
     assign_line_styles,
@@ -46,7 +46,7 @@ def draw_interactions(results: Results, variants: Table) -> Picture | None:
     letters = max(len(line) for name in names for line in name.split("\n"))
     width = max(3.0, 1.5 * len(combinations)) + 0.9 + 0.085 * letters
 
-    def draw(layout: Layout) -> Figure:
+    def draw(layout: FigureLayout) -> Figure:
         size = (min(width, layout.width) if layout.is_narrow else width, 3.6)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
@@ -123,7 +123,7 @@ def draw_cost(results: Results, variants: Table, cost: Table) -> Picture | None:
     xs = _spread_equal_costs([*costs.values()])
     styles = assign_line_styles(results)
 
-    def draw(layout: Layout) -> Figure:
+    def draw(layout: FigureLayout) -> Figure:
         figure = Figure(figsize=(min(7.0, layout.width), 3.4), layout="constrained")
         axes = figure.subplots()
         markers = {}
@@ -209,7 +209,7 @@ def draw_critical_difference(ranking: Ranking | None) -> Picture | None:
     )
 
 
-def _draw_ranks(ranking: Ranking, layout: Layout) -> Figure:
+def _draw_ranks(ranking: Ranking, layout: FigureLayout) -> Figure:
     """Draws the ranks on a line, with the names below it, on both sides if there is room."""
     order = sorted(ranking.mean_ranks.items(), key=lambda item: item[1])
     num_left = 0 if layout.is_narrow else (len(order) + 1) // 2

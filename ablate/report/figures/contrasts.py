@@ -14,7 +14,7 @@ from ablate.report.figures.style import (
     INK,
     NARROW_CHARACTERS,
     VERDICT_MARKERS,
-    Layout,
+    FigureLayout,
     Picture,
     remove_frame,
     save_picture,
@@ -137,7 +137,7 @@ def _format_label(contrast: Contrast) -> str:
     return f"{contrast.level} {MINUS} {contrast.against}{fresh}"
 
 
-def _draw_figure(panels: Sequence[list[_ForestRow]], margin: float, layout: Layout) -> Figure:
+def _draw_figure(panels: Sequence[list[_ForestRow]], margin: float, layout: FigureLayout) -> Figure:
     """Draws the panels below each other; the second has the learning contrasts."""
     rows = [row for panel in panels for row in panel]
     row_height = 0.42 if layout.is_narrow or any("\n" in row.label for row in rows) else 0.3
@@ -160,7 +160,9 @@ def _draw_figure(panels: Sequence[list[_ForestRow]], margin: float, layout: Layo
     return figure
 
 
-def _draw_panel(axes: Axes, rows: Sequence[_ForestRow], margin: float, layout: Layout) -> None:
+def _draw_panel(
+    axes: Axes, rows: Sequence[_ForestRow], margin: float, layout: FigureLayout
+) -> None:
     """Draws contrasts below each other on one axis."""
     axes.axvspan(-margin, margin, color=EQUIVALENCE_FILL, zorder=0, linewidth=0)
     axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)

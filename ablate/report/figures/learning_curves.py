@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from ablate.report.figures.metrics import QUANTITIES, Curve, group_identical_curves
 from ablate.report.figures.style import (
-    Layout,
+    FigureLayout,
     Picture,
     add_legend_below,
     assign_line_styles,
@@ -34,7 +34,7 @@ def draw_learning_curves(results: Results, curves: Sequence[Curve]) -> Picture |
     every_seed = len(shared) <= MAX_LINES_WITH_SEEDS
     styles = assign_line_styles(results)
 
-    def draw(layout: Layout) -> Figure:
+    def draw(layout: FigureLayout) -> Figure:
         number = len(quantities)
         size = (layout.width, 2.4 * number + 0.4) if layout.is_narrow else (3.4 * number + 0.4, 3.0)
         figure = Figure(figsize=size, layout="constrained")

@@ -11,7 +11,7 @@ from ablate.report.figures.style import (
     COLOURS,
     GREY,
     NARROW_CHARACTERS,
-    Layout,
+    FigureLayout,
     Picture,
     remove_frame,
     save_picture,
@@ -47,7 +47,7 @@ def draw_scores(results: Results, variants: Table) -> Picture | None:
     )
 
 
-def _draw_figure(rows: Sequence[VariantRow], variants: Table, layout: Layout) -> Figure:
+def _draw_figure(rows: Sequence[VariantRow], variants: Table, layout: FigureLayout) -> Figure:
     """Draws one row per variant; on a narrow screen, its name stands above it."""
     row_height = 0.55 if layout.is_narrow else 0.42
     figure = Figure(figsize=(layout.width, 1.5 + row_height * len(rows)), layout="constrained")

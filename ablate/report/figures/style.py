@@ -54,15 +54,15 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class FigureLayout:
     """The width that a figure is drawn for; on a narrow screen labels stand above their rows."""
 
     width: float  # inches, upper limit
     is_narrow: bool
 
 
-WIDE = Layout(width=9.0, is_narrow=False)
-NARROW = Layout(width=4.3, is_narrow=True)
+WIDE = FigureLayout(width=9.0, is_narrow=False)
+NARROW = FigureLayout(width=4.3, is_narrow=True)
 
 
 def assign_line_styles(results: Results) -> dict[tuple[str, ...], tuple[str, LineStyle]]:
@@ -129,7 +129,9 @@ def remove_frame(axes: Axes, *, grid: Literal["x", "y"]) -> None:
     axes.tick_params(length=0)
 
 
-def add_legend_below(figure: Figure, lines: Mapping[str, Line2D], layout: Layout = WIDE) -> None:
+def add_legend_below(
+    figure: Figure, lines: Mapping[str, Line2D], layout: FigureLayout = WIDE
+) -> None:
     """Adds a legend below a figure and enlarges the figure accordingly."""
     fitting = int(MAX_LEGEND_CHARACTERS * layout.width)
     names = [wrap_label(name, fitting - 9) for name in lines]
@@ -144,7 +146,7 @@ def add_legend_below(figure: Figure, lines: Mapping[str, Line2D], layout: Layout
 
 
 def save_picture(
-    draw: Callable[[Layout], Figure], *, name: str, title: str, caption: str
+    draw: Callable[[FigureLayout], Figure], *, name: str, title: str, caption: str
 ) -> Picture:
     """Draws a figure in both layouts, and saves it as SVG; the wide one as PNG and PDF, too.
 
