@@ -34,8 +34,8 @@ def format_precision(plan: StudyPlan, num_gpus: int) -> Iterator[str]:
     in_fp32 = [
         trial
         for trial in plan.trials
-        if trial.settings["optimizer"]["precision"] == "fp32"
-        and trial.settings["encoder"].get("dim", 0) >= MIN_DIM_OF_BF16
+        if trial.settings.get("optimizer", {}).get("precision") == "fp32"
+        and trial.settings.get("encoder", {}).get("dim", 0) >= MIN_DIM_OF_BF16
     ]
     if in_fp32 and not num_gpus and has_bf16():
         yield (

@@ -151,9 +151,10 @@ def test_a_reference_that_is_equal_in_all_rows_is_one_line() -> None:
     for values, lines in (((28.0, 28.0, 28.0), 1), ((28.0, 29.0, 28.0), 3), ((28.0, None), 1)):
         axes = Figure().subplots()
         _draw_reference(axes, "mel_statistics", [{"mel_statistics": value} for value in values])
-        through = [line for line in axes.lines if line.get_ydata()[0] == 0.0]  # lines through zero
-        assert len(axes.lines) == lines
-        assert bool(through) == (len(set(values)) == 1)
+        is_equal = len(set(values)) == 1
+        assert len(axes.lines) == is_equal  # one line through all rows
+        in_rows = [segment for each in axes.collections for segment in each.get_segments()]
+        assert len(axes.lines) + len(in_rows) == lines
 
 
 def test_variants_with_identical_curves_are_one_line_with_all_names(builder: StudyBuilder) -> None:
