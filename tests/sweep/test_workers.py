@@ -145,9 +145,10 @@ def kill_at_work(
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         time.sleep(0.3)  # let it evaluate some points first
+        if not list_own_points(process, storage):
+            continue
         process.send_signal(signal.SIGSTOP)  # freezes its state until it is killed
-        running = [t for t in load_trials(storage) if t.state == TrialState.RUNNING]
-        own = [t.params for t in running if belongs_to(t, process.pid) and t.params]
+        own = list_own_points(process, storage)
         if own and not lock.exists():
             process.kill()
             process.wait()
@@ -169,6 +170,14 @@ def open_study_storage(folder: Path, url: str | None) -> Iterator[BaseStorage]:
 def load_trials(storage: BaseStorage) -> list[optuna.trial.FrozenTrial]:
     names = optuna.get_all_study_names(storage)
     return optuna.load_study(study_name=names[0], storage=storage).get_trials() if names else []
+
+
+def list_own_points(
+    process: subprocess.Popen[bytes], storage: BaseStorage
+) -> list[dict[str, float]]:
+    """Lists the points that a process is evaluating."""
+    running = [t for t in load_trials(storage) if t.state == TrialState.RUNNING]
+    return [t.params for t in running if belongs_to(t, process.pid) and t.params]
 
 
 def belongs_to(trial: optuna.trial.FrozenTrial, pid: int) -> bool:
