@@ -61,7 +61,7 @@ __all__ = [
 ]
 _MODULES = {
     "ablate.audio.clips": ("ClipInfo", "ClipTable"),
-    "ablate.audio.sources": ("AbstractSource",),
+    "ablate.audio.source": ("AbstractSource",),
     "ablate.export.encoder": ("load_encoder",),
     "ablate.model.masking": (
         *("AbstractMasker", "Clips", "Grid", "Mask", "Masker", "Promises", "UnsupportedGridError"),

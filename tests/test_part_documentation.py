@@ -2,63 +2,32 @@
 
 import dataclasses
 import doctest
-import importlib
 import inspect
-import pkgutil
 import re
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-import ablate
 import maskers
 from ablate.config import loader
-from ablate.core.part_classes import get_class_path, is_part
+from ablate.core.part_classes import get_class_path
 from ablate.parts import build
-from ablate.training.optimizer import Budget, Optimizer
+from tests.package_parts import find_parts, find_typed_settings
 
-PACKAGES = ("audio", "model", "probing", "training")
 YAML_EXAMPLE = re.compile(r"Example:\n((?:    .*\n?)+)\Z")
 SECTIONS = re.compile(r"\n\n(?:Raises|Example):")
 
 
-def find_parts() -> Iterator[type]:
-    """Yields every part of an abstract kind, and the two that are not of any kind."""
-    modules = [
-        importlib.import_module(info.name)
-        for package in PACKAGES
-        for info in pkgutil.iter_modules([f"{ablate.__path__[0]}/{package}"], f"ablate.{package}.")
-    ]
-    for module in modules:
-        for name, cls in vars(module).items():
-            is_own = inspect.isclass(cls) and cls.__module__ == module.__name__
-            kinds = inspect.getmro(cls)[1:] if is_own and not name.startswith("_") else ()
-            if any(kind.__name__.startswith("Abstract") for kind in kinds) and is_part(cls):
-                yield cls
-    yield from (getattr(maskers, name) for name in maskers.__all__)
-    yield from (Budget, Optimizer)
-
-
+ALL_PARTS = [*find_parts(), *(getattr(maskers, name) for name in maskers.__all__)]
 KINDS = sorted(
     {
         kind
-        for part in find_parts()
+        for part in ALL_PARTS
         for kind in inspect.getmro(part)[1:]
         if kind.__name__.startswith("Abstract")
     },
     key=get_class_path,
 )
-PARTS = [part for part in find_parts() if dataclasses.fields(part)]
-
-
-def find_typed_settings(value: Any) -> Iterator[dict[str, Any]]:
-    """Yields all settings with a `type`, at any depth."""
-    if isinstance(value, dict):
-        if "type" in value:
-            yield value
-        for child in value.values():
-            yield from find_typed_settings(child)
+PARTS = [part for part in ALL_PARTS if dataclasses.fields(part)]
 
 
 def run_doctest(part: type, text: str) -> None:

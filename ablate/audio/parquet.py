@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Literal
 
 from ablate.audio.clips import ClipTable
+from ablate.audio.data_folder import find_data_path
 from ablate.audio.decoding import Channel
 from ablate.audio.manifest_reader import format_problems, format_task_name_error, is_valid_task_name
 from ablate.audio.parquet_rows import Columns, ParquetFile, ParquetRows
-from ablate.audio.source import Duplicates, RareClasses
+from ablate.audio.source import AbstractRecordings, Duplicates, RareClasses
 from ablate.audio.tar_members import AbstractShards, get_stamp
 from ablate.audio.tar_shards import find_files, infer_split
 from ablate.core.distribution import format_install_command
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parquet(AbstractShards):
+class Parquet(AbstractShards, AbstractRecordings):
     """Rows of Parquet files, in the order of the files' names.
 
     The files are those of a data set that was downloaded from the Hugging Face Hub
@@ -89,33 +90,13 @@ class Parquet(AbstractShards):
         return os.pathsep.join(self._patterns)
 
     @property
-    def skips_bad_audio(self) -> bool:
-        """Whether `on_bad_audio` is `skip`."""
-        return self.on_bad_audio == "skip"
-
-    @property
-    def skips_silence(self) -> bool:
-        """Whether `on_silence` is `skip`."""
-        return self.on_silence == "skip"
-
-    @property
-    def rare_class_policy(self) -> RareClasses:
-        """The setting `on_rare_class`."""
-        return self.on_rare_class
-
-    @property
-    def duplicate_policy(self) -> Duplicates:
-        """The setting `duplicates`."""
-        return self.duplicates
-
-    @property
     def _channel(self) -> Channel:
         return self.channel
 
     @property
     def _patterns(self) -> list[str]:
         files = [self.files] if isinstance(self.files, str) else self.files
-        return [str(Path(file).expanduser().absolute()) for file in files if file]
+        return [str(find_data_path(file)) for file in files if file]
 
     @cached_property
     def _files(self) -> Sequence[Path]:

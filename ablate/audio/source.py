@@ -150,3 +150,35 @@ class AbstractSource(ABC):
     def duplicate_policy(self) -> Duplicates:
         """What to do with clips whose sound is also in another split."""
         return "warn"
+
+
+class AbstractRecordings(AbstractSource):
+    """A source of recordings whose settings say what is done with clips that spoil a task.
+
+    A subclass declares these settings as fields, with its own defaults.
+    """
+
+    on_bad_audio: Literal["raise", "skip"]
+    on_silence: Literal["keep", "skip"]
+    on_rare_class: RareClasses
+    duplicates: Duplicates
+
+    @property
+    def skips_bad_audio(self) -> bool:
+        """Whether `on_bad_audio` is `skip`."""
+        return self.on_bad_audio == "skip"
+
+    @property
+    def skips_silence(self) -> bool:
+        """Whether `on_silence` is `skip`."""
+        return self.on_silence == "skip"
+
+    @property
+    def rare_class_policy(self) -> RareClasses:
+        """The setting `on_rare_class`."""
+        return self.on_rare_class
+
+    @property
+    def duplicate_policy(self) -> Duplicates:
+        """The setting `duplicates`."""
+        return self.duplicates

@@ -21,13 +21,13 @@ from ablate.audio.manifest_reader import (
     read_manifest,
 )
 from ablate.audio.segments import TIME_COLUMNS, Segment, format_fragment, parse_times
-from ablate.audio.source import AbstractSource, Duplicates, RareClasses
+from ablate.audio.source import AbstractRecordings, Duplicates, RareClasses
 from ablate.audio.waveform_stream import WaveformStream
 from ablate.parts import AS_BEFORE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folder(AbstractSource):
+class Folder(AbstractRecordings):
     """Audio files listed in a CSV file (the manifest), in any format that libsndfile reads.
 
     Columns of the manifest: `path`, relative to the manifest; the label column, with a class,
@@ -126,26 +126,6 @@ class Folder(AbstractSource):
     def location(self) -> str:
         """The manifest's absolute path."""
         return str(self._manifest)
-
-    @property
-    def skips_bad_audio(self) -> bool:
-        """Whether `on_bad_audio` is `skip`."""
-        return self.on_bad_audio == "skip"
-
-    @property
-    def skips_silence(self) -> bool:
-        """Whether `on_silence` is `skip`."""
-        return self.on_silence == "skip"
-
-    @property
-    def rare_class_policy(self) -> RareClasses:
-        """The setting `on_rare_class`."""
-        return self.on_rare_class
-
-    @property
-    def duplicate_policy(self) -> Duplicates:
-        """The setting `duplicates`."""
-        return self.duplicates
 
     @property
     def _manifest(self) -> Path:

@@ -23,7 +23,7 @@ from ablate.audio.manifest_reader import (
     format_task_name_error,
     is_valid_task_name,
 )
-from ablate.audio.source import Duplicates, RareClasses
+from ablate.audio.source import AbstractRecordings, Duplicates, RareClasses
 from ablate.audio.splits import SPLIT_WORDS, find_split, split_words
 from ablate.audio.tar_members import AbstractShards, TarMembers
 from ablate.audio.tar_samples import Shard, get_text
@@ -33,7 +33,7 @@ _FOLD = re.compile(r"(?<![a-z])fold[-_ ]?0*(\d+)", re.IGNORECASE)  # does not ma
 
 
 @dataclass(frozen=True, kw_only=True)
-class TarShards(AbstractShards):
+class TarShards(AbstractShards, AbstractRecordings):
     """Samples of tar shards, in the order of the shards' names.
 
     The split of a sample comes from the name of its shard (`train-000.tar`), from the name of the
@@ -98,26 +98,6 @@ class TarShards(AbstractShards):
     def location(self) -> str:
         """The absolute patterns of the shards."""
         return os.pathsep.join(self._patterns)
-
-    @property
-    def skips_bad_audio(self) -> bool:
-        """Whether `on_bad_audio` is `skip`."""
-        return self.on_bad_audio == "skip"
-
-    @property
-    def skips_silence(self) -> bool:
-        """Whether `on_silence` is `skip`."""
-        return self.on_silence == "skip"
-
-    @property
-    def rare_class_policy(self) -> RareClasses:
-        """The setting `on_rare_class`."""
-        return self.on_rare_class
-
-    @property
-    def duplicate_policy(self) -> Duplicates:
-        """The setting `duplicates`."""
-        return self.duplicates
 
     @property
     def _channel(self) -> Channel:

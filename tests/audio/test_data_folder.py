@@ -5,6 +5,11 @@ from pathlib import Path
 import pytest
 
 from ablate.audio.data_folder import find_data_path
+from ablate.audio.parquet import Parquet
+from ablate.audio.source import AbstractSource
+from ablate.audio.sources import Folder
+from ablate.audio.tar_shards import TarShards
+from ablate.probing.xares import XARES
 
 
 def test_the_working_folder_comes_before_the_data_folder(
@@ -25,3 +30,21 @@ def test_the_working_folder_comes_before_the_data_folder(
     (work / "one.tar").touch()
     assert find_data_path("esc/manifest.csv") == work / "esc/manifest.csv"
     assert find_data_path("*.tar") == work / "*.tar"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        Folder(manifest="esc"),
+        TarShards(shards="esc"),
+        Parquet(files="esc"),
+        XARES(folder="esc"),
+    ],
+    ids=lambda source: type(source).__name__,
+)
+def test_every_source_of_files_looks_in_the_data_folder(
+    source: AbstractSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ABLATE_DATA", str(tmp_path / "data"))
+    assert source.location == str(tmp_path / "data" / "esc")

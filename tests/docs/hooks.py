@@ -15,7 +15,8 @@ from mkdocs.structure.files import File, Files
 
 from ablate.cli.main import app
 from ablate.core.part_classes import get_class_path
-from tests.docs.part_text import find_about, find_example, find_parts, format_settings
+from tests.docs.part_text import find_about, find_example, format_settings
+from tests.package_parts import find_parts
 
 ROOT = Path(__file__).parents[2]
 TOP_PAGES = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}

@@ -5,10 +5,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +15,7 @@ from ablate.config import loader
 from ablate.config.keys import KEYS, SETTINGS
 from ablate.core.part_classes import import_class
 from tests.docs import gallery
+from tests.package_parts import find_typed_settings
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("MultiBlock", "Random", "Spans")  # maskers that are measured again
@@ -28,15 +27,6 @@ YAML_BLOCKS = [
     for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
 ]
 EXTRA_KEYS = {"type", "match", "seconds"}  # settings have them beside the fields of their class
-
-
-def find_typed_settings(value: Any) -> Iterator[dict[str, Any]]:
-    """Yields all settings with a `type`, at any depth."""
-    if isinstance(value, dict):
-        if "type" in value:
-            yield value
-        for child in value.values():
-            yield from find_typed_settings(child)
 
 
 @pytest.mark.parametrize(("page", "block"), YAML_BLOCKS)

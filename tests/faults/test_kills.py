@@ -20,28 +20,18 @@ import pytest
 from ablate.executors.local import Pool
 from ablate.runs.job import ProgressListener, RunJob, RunOutcome
 from ablate.runs.record import read_record
-from tests.worker.runs import create_run_folder, plan_trial
+from tests.worker.runs import create_run_folder, create_settings, plan_trial
 
 ROOT = Path(__file__).parents[2]
 NUM_KILLS = int(os.environ.get("ABLATE_KILLS", "0"))
 TARGETS = ("controller", "worker", "both")
 WAIT_SECONDS = 1800.0  # on a busy machine
 PARTS: dict[str, Any] = {
-    "data": {
-        "type": "ablate.audio.synthetic.Synthetic",
-        "clips_per_class": 2,
-        "valid_per_class": 1,
-        "test_per_class": 1,
-    },
-    "mel": {"type": "ablate.audio.mel.LogMel", "bands": 32},
-    "crop_frames": 64,
-    "patchifier": {"type": "ablate.model.patchify.Rectangles", "freq": 16, "time": 16},
+    **create_settings(),
     "masker": {"type": "maskers.Random", "ratio": 0.6},
-    "encoder": {"type": "ablate.model.vit.ViT", "dim": 16, "layers": 1, "heads": 2},
-    "predictor": {"type": "ablate.model.predictor.Joint", "dim": 16, "layers": 1, "heads": 2},
-    "objective": {"type": "ablate.model.objectives.SmoothL1"},
     "budget": {"steps": 100, "batch": 4},
 }
+del PARTS["seed"]  # the study has its own
 STUDY = {
     "study": "kills",
     "baseline": PARTS,

@@ -21,6 +21,27 @@ from ablate.worker.run import run
 from ablate.worker.validation import validate
 
 
+def create_settings() -> dict[str, Any]:
+    """Creates the settings of a trial that trains in seconds."""
+    return {
+        "data": {
+            "type": "ablate.audio.synthetic.Synthetic",
+            "clips_per_class": 2,
+            "valid_per_class": 1,
+            "test_per_class": 1,
+        },
+        "mel": {"type": "ablate.audio.mel.LogMel", "bands": 32},
+        "crop_frames": 64,
+        "patchifier": {"type": "ablate.model.patchify.Rectangles", "freq": 16, "time": 16},
+        "masker": {"type": "maskers.MultiBlock"},
+        "encoder": {"type": "ablate.model.vit.ViT", "dim": 16, "layers": 1, "heads": 2},
+        "predictor": {"type": "ablate.model.predictor.Joint", "dim": 16, "layers": 1, "heads": 2},
+        "objective": {"type": "ablate.model.objectives.SmoothL1"},
+        "budget": {"steps": 60, "batch": 4},
+        "seed": 0,
+    }
+
+
 def ignore(message: ProgressMessage) -> None:
     """Ignores a progress message."""
 
