@@ -11,15 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ablate.audio.conversion import compute_frames
 from ablate.audio.decoding import open_audio_file
-from ablate.audio.front_end import AbstractFrontEnd
-from ablate.audio.preparation import Prepared
-from ablate.audio.waveform_stream import SamplesInMemory, WaveformStream
+from ablate.audio.waveform_stream import WaveformStream
 from ablate.core.checked_tensors import load_tensors, save_tensors
-from ablate.core.records.export import ExportedEncoder
 from ablate.export.export import SETTINGS, WEIGHTS, read_settings
 from ablate.export.feature_files import (
     FileEncoder,
@@ -33,6 +29,7 @@ from ablate.export.feature_files import (
 )
 from ablate.export.hub import find_folder, upload_folder
 from ablate.export.own_parts import import_own_parts
+from ablate.export.waveform_encoder import Frames, WaveformEncoder, open_samples
 from ablate.export.waveforms import (
     Sound,
     SoundOrFile,
@@ -41,26 +38,19 @@ from ablate.export.waveforms import (
     to_batch,
     to_waveform,
 )
-from ablate.export.windows import FramesInMemory, Statistics, encode_over_time
-from ablate.model.encoder import AbstractEncoder
-from ablate.model.patchify import AbstractPatchifier
-from ablate.parts import build
-from ablate.probing.columns import find_regular_step
-from ablate.probing.features import FeatureExtractor, extract_features
+from ablate.export.windows import FramesInMemory
+from ablate.probing.features import extract_features
 from ablate.probing.views import View, parse_view
 
 DEFAULT_VIEW = View("concat_freq")
 _RATE_OF_FILES = "`sample_rate` is for waveforms; a file has its own, so leave it out"
 
-Frames = npt.NDArray[np.float16]
 
-
-class AudioEncoder(nn.Module):
+class AudioEncoder(WaveformEncoder):
     """An encoder with its front end; it computes the same features as the run's probes.
 
-    Use `ablate.load_encoder` or `from_pretrained` to load one. It is a module like any other:
-    `forward` is differentiable with respect to the weights, `train` and `to` work, and its state is
-    that of the weights file. The methods that are named after features compute no gradients.
+    Use `ablate.load_encoder` or `from_pretrained` to load one. The methods that are named after
+    features compute no gradients; calling the module does.
 
     Args:
         record: The settings of the encoder; its weights are not set.
@@ -68,18 +58,6 @@ class AudioEncoder(nn.Module):
     Raises:
         ValueError: If a part cannot be built.
     """
-
-    def __init__(self, record: ExportedEncoder) -> None:
-        super().__init__()
-        self.record = record
-        self.front_end = build(record.mel, expect=AbstractFrontEnd)
-        self._patchifier = build(record.patchifier, expect=AbstractPatchifier)
-        self._crop_frames = record.crop_frames
-        self._grid = self._patchifier.grid(self.front_end.bands, self._crop_frames)
-        self._window_step = find_regular_step(self._patchifier, self._grid, self._crop_frames)
-        settings = build(record.encoder, expect=AbstractEncoder)
-        self.encoder = settings.build(self._grid, self._patchifier.pixels)
-        self.normaliser = Statistics(self.front_end.bands)
 
     @classmethod
     def from_pretrained(
@@ -126,61 +104,6 @@ class AudioEncoder(nn.Module):
         """
         with tempfile.TemporaryDirectory() as folder:
             return upload_folder(self.save_pretrained(folder), name, private=private)
-
-    def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Computes a feature vector every `step_seconds`, differentiably.
-
-        Args:
-            waveforms: Float (batch, samples) at `sample_rate`, in [-1, 1].
-            lengths: int (batch,), the samples of each waveform that are sound; default: all.
-
-        Returns:
-            Features, (batch, time, dim), on the device of the weights; 0 after the end of a sound.
-        """
-        return self.encode(waveforms, lengths)[0]
-
-    def encode(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Computes what `forward` does, and which time steps are sound, bool (batch, time)."""
-        self._check_times()
-        rate, batch = self.sample_rate, to_batch(waveforms)
-        ends = [batch.shape[1]] * len(batch) if lengths is None else lengths.tolist()
-        if not all(0 < end <= batch.shape[1] for end in ends):
-            raise ValueError(f"`lengths` must lie in [1, {batch.shape[1]}]; got {ends}")
-        frames = [
-            self._to_frames(_wrap(waveform[:end], rate))
-            for waveform, end in zip(batch, ends, strict=True)
-        ]
-        return encode_over_time(self._get_extractor(over_time=True), frames)
-
-    @property
-    def sample_rate(self) -> int:
-        """The default sample rate of waveforms in Hz.
-
-        Raises `ValueError` if the front end has none.
-        """
-        front_end = self.front_end
-        while isinstance(front_end, Prepared):
-            front_end = front_end.front_end
-        rate = getattr(front_end, "sample_rate", None)
-        if not isinstance(rate, int):
-            kind = type(front_end).__name__
-            raise ValueError(f"{kind} has no `sample_rate`; pass the `sample_rate` of the waveform")
-        return rate
-
-    @property
-    def dim(self) -> int:
-        """The size of a feature vector: the features of all rows of the grid, concatenated."""
-        return self._grid.freq * self.encoder.dim
-
-    @property
-    def step_seconds(self) -> float:
-        """The time between two feature vectors of `features_over_time`: the step of patches."""
-        return self._window_step * self.front_end.hop_seconds / self._grid.time
-
-    @property
-    def patch_seconds(self) -> float:
-        """The time span of a patch; patches overlap if it is longer than `step_seconds`."""
-        return self._patchifier.size[1] * self.front_end.hop_seconds
 
     def features(
         self,
@@ -262,7 +185,7 @@ class AudioEncoder(nn.Module):
             ValueError: for waveforms of another shape, without samples or not finite.
         """
         rate, batch = self._get_rate(sample_rate), to_batch(waveforms)
-        frames = [self._to_frames(_wrap(waveform, rate)) for waveform in batch]
+        frames = [self._to_frames(open_samples(waveform, rate)) for waveform in batch]
         return torch.from_numpy(self._pool(frames, view))
 
     def features_over_time(self, waveforms: Sound, *, sample_rate: int | None = None) -> Tensor:
@@ -284,7 +207,7 @@ class AudioEncoder(nn.Module):
         """
         self._check_times()
         rate, batch = self._get_rate(sample_rate), to_batch(waveforms)
-        frames = [self._to_frames(_wrap(waveform, rate)) for waveform in batch]
+        frames = [self._to_frames(open_samples(waveform, rate)) for waveform in batch]
         rows = torch.from_numpy(self._pool(frames, DEFAULT_VIEW, by_moment=True))
         return rows.view(len(batch), -1, rows.shape[1])
 
@@ -316,17 +239,13 @@ class AudioEncoder(nn.Module):
 
     def _open(self, sound: SoundOrFile, rate: int | None) -> WaveformStream:
         if not isinstance(sound, str | Path):
-            return _wrap(to_waveform(sound), self._get_rate(rate))
+            return open_samples(to_waveform(sound), self._get_rate(rate))
         if rate is not None:
             raise ValueError(_RATE_OF_FILES)
         return open_audio_file(Path(sound))
 
     def _get_rate(self, rate: int | None) -> int:
         return self.sample_rate if rate is None else check_sample_rate(rate)
-
-    def _to_frames(self, waveform: WaveformStream) -> Frames:
-        """Computes the frames of a waveform, (frames, bands), rounded as in the clip store."""
-        return np.concatenate(list(compute_frames(self.front_end, waveform)))
 
     def _pool(
         self, frames: Sequence[Frames], view: View, *, by_moment: bool = False
@@ -335,27 +254,6 @@ class AudioEncoder(nn.Module):
         reader, clips = self._get_extractor(over_time=by_moment), FramesInMemory(frames)
         blocks = extract_features(reader, clips, range(len(frames)), [view], by_moment=by_moment)
         return np.concatenate([block[view].rows for block in blocks])
-
-    def _get_extractor(self, *, over_time: bool) -> FeatureExtractor:
-        return FeatureExtractor(
-            encoder=self.encoder,
-            patchifier=self._patchifier,
-            grid=self._grid,
-            crop_frames=self._crop_frames,
-            normaliser=self.normaliser.to_normaliser(),
-            device=next(self.encoder.parameters()).device,
-            window_step=self._window_step if over_time else None,
-        )
-
-    def _check_times(self) -> None:
-        front_end: object = self.front_end
-        while isinstance(front_end, Prepared):
-            if front_end.silence_db is not None:
-                raise ValueError(
-                    "the front end of this encoder removes silence (`silence_db`), so its features "
-                    "have no times; use `clip_features`"
-                )
-            front_end = front_end.front_end
 
 
 def load_encoder(folder: str | Path, *, trust_source: bool = False) -> AudioEncoder:
@@ -382,7 +280,3 @@ def load_encoder(folder: str | Path, *, trust_source: bool = False) -> AudioEnco
         True
     """
     return AudioEncoder.from_pretrained(folder, trust_source=trust_source)
-
-
-def _wrap(waveform: Tensor, rate: int) -> WaveformStream:
-    return SamplesInMemory(waveform.numpy(), rate)

@@ -18,11 +18,17 @@ from ablate.executors.short_trials import find_parts
 from ablate.executors.worker import COMMAND
 from ablate.runs import status as run_status
 from ablate.runs import store
-from ablate.slurm import monitor
 from ablate.slurm.executor import Cluster
 from ablate.slurm.options import LOCAL, SlurmOptions, create_cluster
-from ablate.slurm.queue import cancel_jobs
-from ablate.study import dry_run, estimate, notification, replacement, seed_rounds, selected_trials
+from ablate.study import (
+    cluster_jobs,
+    dry_run,
+    estimate,
+    notification,
+    replacement,
+    seed_rounds,
+    selected_trials,
+)
 from ablate.study.code_watch import CodeWatch
 from ablate.study.exit_codes import DONE, FAILED, INTERRUPTED, OVER, WRONG, run_with_exit_code
 from ablate.study.gallery import draw_gallery
@@ -89,24 +95,16 @@ def run_study(
             if not (force or only or foreground):
                 replacement.check_plan(prepared.plan, folders.reports)
             if cluster is not None and slurm.dry_run:
-                return _show_jobs(prepared, cluster, folders, console, retry_failed=retry_failed)
-            if cluster is not None and slurm.prune_removed:
-                _cancel_removed(prepared, folders, console)
-            retries = iter([retry_failed])  # what fails again in this session is not retried
-            watch = CodeWatch(find_parts([trial.settings for trial in prepared.trials]))
-
-            def work(current: PreparedStudy) -> bool | None:
-                retry = next(retries, False)
-                if cluster is not None and not slurm.watch:
-                    return _submit(current, cluster, folders, console, retry_failed=retry)
-                runner = pool if cluster is None else cluster
-                failed = seed_rounds.run_pending(
-                    current, runner, folders, console, retry_failed=retry
+                cluster_jobs.show_jobs(
+                    prepared, cluster, folders, console, retry_failed=retry_failed
                 )
-                if cluster is None and (changes := watch.describe_changes()):
-                    print_line(console, changes)
-                return failed
-
+                return DONE
+            if cluster is not None and slurm.prune_removed:
+                cluster_jobs.cancel_removed(prepared, folders, console)
+            runner = pool if cluster is None else cluster
+            work = _create_work(
+                prepared, runner, slurm, folders, console, retry_failed=retry_failed
+            )
             if only or foreground:
                 return selected_trials.run_selected(
                     prepared, only, work, folders, console, foreground=foreground
@@ -239,6 +237,33 @@ def report_saved_plan(name: str, *, force: bool = False, console: Console | None
     return run_with_exit_code(report, resume_command=["ablate", "report", name])
 
 
+def _create_work(
+    prepared: PreparedStudy,
+    runner: Pool | Cluster,
+    slurm: SlurmOptions,
+    folders: store.Folders,
+    console: Console,
+    *,
+    retry_failed: bool,
+) -> seed_rounds.Work:
+    """Creates the function that runs what a study lacks, once per round of seeds."""
+    retries = iter([retry_failed])  # what fails again in this session is not retried
+    watch = CodeWatch(find_parts([trial.settings for trial in prepared.trials]))
+
+    def work(current: PreparedStudy) -> bool | None:
+        retry = next(retries, False)
+        if not isinstance(runner, Pool) and not slurm.watch:
+            return cluster_jobs.submit_pending(
+                current, runner, folders, console, retry_failed=retry
+            )
+        failed = seed_rounds.run_pending(current, runner, folders, console, retry_failed=retry)
+        if isinstance(runner, Pool) and (changes := watch.describe_changes()):
+            print_line(console, changes)
+        return failed
+
+    return work
+
+
 def _load(file: Path, overrides: Sequence[str], folders: store.Folders, console: Console) -> Study:
     """Loads a study, and says where its report goes if settings were replaced."""
     study = loader.load(file, overrides)
@@ -246,49 +271,3 @@ def _load(file: Path, overrides: Sequence[str], folders: store.Folders, console:
         place = folders.reports / study.name
         print_line(console, f"settings replaced: the report is {place}; or name it: study=NAME")
     return study
-
-
-def _show_jobs(
-    prepared: PreparedStudy,
-    cluster: Cluster,
-    folders: store.Folders,
-    console: Console,
-    *,
-    retry_failed: bool,
-) -> int:
-    """Prints the sbatch scripts of the pending runs and writes nothing; returns the exit code."""
-    current = seed_rounds.current_plan(prepared, folders)
-    work = current.find_pending(folders.runs, retry_failed=retry_failed)
-    jobs = work.jobs(folders.runs, current.plan.probes, current.plan.evaluate, write=False)
-    print_line(console, cluster.format_sbatch(jobs) if jobs else "nothing left to run")
-    return DONE
-
-
-def _cancel_removed(prepared: PreparedStudy, folders: store.Folders, console: Console) -> None:
-    """Cancels the queued jobs of runs that are no longer in the study. Raises `SlurmError`."""
-    jobs = monitor.find_removed_jobs(prepared.plan, folders)
-    cancel_jobs(jobs.values())
-    for folder, job in jobs.items():
-        print_line(console, f"cancelled job {job.job_id}: {folder.name} is not in the study")
-
-
-def _submit(
-    current: PreparedStudy,
-    cluster: Cluster,
-    folders: store.Folders,
-    console: Console,
-    *,
-    retry_failed: bool,
-) -> bool | None:
-    """Submits the pending runs; if there are none, the study continues with its report.
-
-    Returns as `seed_rounds.train`.
-    """
-    work = current.find_pending(folders.runs, retry_failed=retry_failed)
-    jobs = work.jobs(folders.runs, current.plan.probes, current.plan.evaluate)
-    if not jobs:
-        return bool(work.failed)
-    see = "to see them: ablate status; with --watch to follow them"
-    for line in (*cluster.submit(jobs).describe(), see):
-        print_line(console, line)
-    return None
