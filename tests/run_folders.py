@@ -7,6 +7,7 @@ from typing import Any
 
 from ablate.core.records.record import CHECKSUM
 from ablate.core.records.run import (
+    RECORD_FILE,
     RecordedState,
     RunCost,
     RunMetrics,
@@ -14,7 +15,6 @@ from ablate.core.records.run import (
     get_failure_kind,
 )
 from ablate.core.records.score import PoolingScore, ScoreFile, TaskList
-from ablate.runs.record import RECORD_FILE
 from ablate.runs.store import SCORES, TASKS_FILE
 
 COST = RunCost(

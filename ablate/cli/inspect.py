@@ -223,13 +223,12 @@ def compare(
 def why_different(first: RunName, second: RunName, as_json: Json = False) -> None:
     """Show the settings that differ between two runs."""
     from ablate.config.tree import find_differences
-    from ablate.core.records.run import RunConfig
+    from ablate.core.records.run import CONFIG_FILE, RunConfig
     from ablate.runs import status as run_status
-    from ablate.runs import store
 
     folders = find_run_folder(first), find_run_folder(second)
     with failing_on_value_error():
-        before, after = (RunConfig.read(folder / store.CONFIG_FILE) for folder in folders)
+        before, after = (RunConfig.read(folder / CONFIG_FILE) for folder in folders)
     one, other = ({"kind": config.kind, **config.settings} for config in (before, after))
     if as_json:
         names = [folder.name for folder in folders]
@@ -264,13 +263,12 @@ def show(
         raise typer.Exit(json_schema.show_schema(["maskers", *(package or [])]))
     if name is None:
         fail("name a run, or pass --schema")
-    from ablate.core.records.run import RunConfig, RunRecord
-    from ablate.runs import store
+    from ablate.core.records.run import CONFIG_FILE, RunConfig, RunRecord
     from ablate.runs.record import read_record
 
     folder = find_run_folder(name, conditions)
     with failing_on_value_error():
-        config = RunConfig.read(folder / store.CONFIG_FILE)
+        config = RunConfig.read(folder / CONFIG_FILE)
         record = read_record(folder)
     run = None if record == RunRecord() else record.to_json()
     content = {"config": config.to_json(), "run": run}

@@ -6,11 +6,11 @@ from typing import Any
 
 from ablate.core.records.messages import RunRequest
 from ablate.core.records.planning import PlanRequest
+from ablate.core.records.run import ENCODER_FILE
 from ablate.executors import short_trials
 from ablate.executors.worker import InvalidRequestError, Worker
 
 NUM_STEPS = 20
-ENCODER = "encoder.safetensors"
 TRIAL: dict[str, Any] = {
     "data": {
         "type": "ablate.audio.synthetic.Synthetic",
@@ -49,7 +49,7 @@ def describe_determinism(worker: Worker, cache: Path, device: str) -> str:
             reply = worker.request(RunRequest(folder=folder, probes={}, device=device))
             if reply.state != "done":
                 return f"error: a small trial on {device} ended as {reply.state}: {reply.reason}"
-            encoders.append((folder / ENCODER).read_bytes())
+            encoders.append((folder / ENCODER_FILE).read_bytes())
     if encoders[0] == encoders[1]:
         return f"training on {device} is deterministic: {NUM_STEPS} steps twice, equal weights"
     return (

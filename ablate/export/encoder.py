@@ -16,7 +16,9 @@ from torch import Tensor
 from ablate.audio.decoding import open_audio_file
 from ablate.audio.waveform_stream import WaveformStream
 from ablate.core.checked_tensors import load_tensors, save_tensors
-from ablate.export.export import SETTINGS, WEIGHTS, read_settings
+from ablate.core.records.export import EXPORT_FILE
+from ablate.core.records.run import ENCODER_FILE
+from ablate.export.export import read_settings
 from ablate.export.feature_files import (
     FileEncoder,
     FileFeatures,
@@ -83,17 +85,17 @@ class AudioEncoder(WaveformEncoder):
         record = read_settings(folder)
         import_own_parts(record, folder, trust_source=trust_source)
         encoder = cls(record)
-        encoder.load_state_dict(load_tensors(folder / WEIGHTS))
+        encoder.load_state_dict(load_tensors(folder / ENCODER_FILE))
         return encoder.eval()
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Writes settings and weights to a folder from which `from_pretrained` loads them."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_tensors(folder / WEIGHTS, self.state_dict())
-        with (folder / WEIGHTS).open("rb") as file:
+        save_tensors(folder / ENCODER_FILE, self.state_dict())
+        with (folder / ENCODER_FILE).open("rb") as file:
             weights = hashlib.file_digest(file, "sha256").hexdigest()
-        replace(self.record, weights=weights).write(folder / SETTINGS)
+        replace(self.record, weights=weights).write(folder / EXPORT_FILE)
         return folder
 
     def push_to_hub(self, name: str, *, private: bool = True) -> str:

@@ -15,13 +15,11 @@ from pathlib import Path
 
 from ablate import __version__
 from ablate.core.io import open_atomically, read_json, write_atomically
-from ablate.core.records.export import CardDetails, ExportedEncoder
-from ablate.core.records.run import RunConfig
+from ablate.core.records.export import EXPORT_FILE, CardDetails, ExportedEncoder
+from ablate.core.records.run import CONFIG_FILE, ENCODER_FILE, RunConfig
 from ablate.export.model_card import NO_DETAILS, format_model_card
 from ablate.export.own_parts import copy_source, find_own_modules
 from ablate.export.transformers_form import create_transformers_files
-
-WEIGHTS, SETTINGS, RUN_SETTINGS = "encoder.safetensors", "encoder.json", "config.json"
 
 _XARES = '''"""The encoder of run {name} for X-ARES and XARES-LLM: pass it the path of this file."""
 
@@ -59,16 +57,16 @@ def export_encoder(
     _check_folder(folder, record.run)
     if with_source:
         record = replace(record, source=tuple(copy_source(list(record.modules), folder)))
-    with (run / WEIGHTS).open("rb") as source, open_atomically(folder / WEIGHTS) as copy:
+    with (run / ENCODER_FILE).open("rb") as source, open_atomically(folder / ENCODER_FILE) as copy:
         shutil.copyfileobj(source, copy)
-    settings = RunConfig.read(run / RUN_SETTINGS).settings
+    settings = RunConfig.read(run / CONFIG_FILE).settings
     write_atomically(folder / "README.md", format_model_card(record, settings, run, card))
     class_name = f"Ablate{record.run}{record.weights[:8]}Encoder"
     for name, text in create_transformers_files(record).items():
         write_atomically(folder / name, text)
     text = _XARES.format(name=record.run, class_name=class_name)
     write_atomically(folder / "xares_encoder.py", text)
-    record.write(folder / SETTINGS)  # last: its presence marks the export as complete
+    record.write(folder / EXPORT_FILE)  # last: its presence marks the export as complete
     return folder
 
 
@@ -77,7 +75,7 @@ def describe_run(run: Path) -> ExportedEncoder:
 
     Raises `ValueError` if the run has no trained encoder.
     """
-    weights, config = run / WEIGHTS, run / RUN_SETTINGS
+    weights, config = run / ENCODER_FILE, run / CONFIG_FILE
     if not weights.is_file() or not config.is_file():
         raise ValueError(f"`{run}` has no trained encoder; pass the folder of a finished run")
     settings = RunConfig.read(config).settings
@@ -99,12 +97,12 @@ def read_settings(folder: Path) -> ExportedEncoder:
 
     Raises `ValueError` for any other folder.
     """
-    if (folder / SETTINGS).is_file():
-        return ExportedEncoder.read(folder / SETTINGS)
-    if (folder / RUN_SETTINGS).is_file():
+    if (folder / EXPORT_FILE).is_file():
+        return ExportedEncoder.read(folder / EXPORT_FILE)
+    if (folder / CONFIG_FILE).is_file():
         return describe_run(folder)
     raise ValueError(
-        f"`{folder}` has no `{SETTINGS}`; write one with `ablate export RUN --to {folder}`"
+        f"`{folder}` has no `{EXPORT_FILE}`; write one with `ablate export RUN --to {folder}`"
     )
 
 
@@ -121,7 +119,7 @@ def _check_folder(folder: Path, run: str) -> None:
     """Raises `ValueError` if the folder contains anything but an export of this run."""
     if not folder.exists() or not any(folder.iterdir()):
         return
-    settings = folder / SETTINGS
+    settings = folder / EXPORT_FILE
     if not settings.is_file() or read_json(settings).get("run") != run:
         raise ValueError(f"`{folder}` contains other files; choose a new or empty folder")
 

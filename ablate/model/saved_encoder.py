@@ -9,13 +9,11 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ablate.core.records.export import ExportedEncoder
-from ablate.core.records.run import RunConfig
+from ablate.core.records.export import EXPORT_FILE, ExportedEncoder
+from ablate.core.records.run import CONFIG_FILE, ENCODER_FILE, RunConfig
 from ablate.model.encoder import AbstractEncoder, Encoder
 from ablate.model.masking import Grid
 from ablate.parts import build
-
-WEIGHTS, EXPORTED, CONFIG = "encoder.safetensors", "encoder.json", "config.json"
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class SavedEncoder:
             ) from error
 
     def _load_weights(self) -> dict[str, Tensor]:
-        saved = load_file(self.folder / WEIGHTS)
+        saved = load_file(self.folder / ENCODER_FILE)
         prefix = "encoder."
         return {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
 
@@ -70,20 +68,22 @@ def read_encoder(folder: str, digest: str = "") -> SavedEncoder:
         ValueError: If the folder has no trained encoder, or one with other weights.
     """
     path = Path(folder)
-    if not (path / WEIGHTS).is_file() or not any((path / f).is_file() for f in (EXPORTED, CONFIG)):
+    if not (path / ENCODER_FILE).is_file() or not any(
+        (path / f).is_file() for f in (EXPORT_FILE, CONFIG_FILE)
+    ):
         raise ValueError(
             f"`{folder}` has no trained encoder; give the folder of a finished run, or one that "
             "`ablate export` wrote"
         )
-    stat = (path / WEIGHTS).stat()
-    actual = _hash_file(path / WEIGHTS, stat.st_size, stat.st_mtime_ns)
+    stat = (path / ENCODER_FILE).stat()
+    actual = _hash_file(path / ENCODER_FILE, stat.st_size, stat.st_mtime_ns)
     if digest and actual != digest:
         raise ValueError(
             f"the weights in `{folder}` have changed since the trial was planned: their digest is "
             f"{actual} instead of {digest}; plan again, or restore them"
         )
-    if (path / EXPORTED).is_file():
-        record = ExportedEncoder.read(path / EXPORTED)
+    if (path / EXPORT_FILE).is_file():
+        record = ExportedEncoder.read(path / EXPORT_FILE)
         settings: dict[str, Any] = {
             "mel": record.mel,
             "patchifier": record.patchifier,
@@ -91,7 +91,7 @@ def read_encoder(folder: str, digest: str = "") -> SavedEncoder:
             "crop_frames": record.crop_frames,
         }
     else:
-        settings = RunConfig.read(path / CONFIG).settings
+        settings = RunConfig.read(path / CONFIG_FILE).settings
     return SavedEncoder(path, settings, actual)
 
 
@@ -101,7 +101,7 @@ def find_digest(folder: str, expected: str = "") -> str:
     A missing folder is reported when the trial is validated. Raises `ValueError` for other weights
     than expected.
     """
-    if not (Path(folder) / WEIGHTS).is_file():
+    if not (Path(folder) / ENCODER_FILE).is_file():
         return expected
     return read_encoder(folder, expected).digest
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.core.io import DamagedFileError
-from ablate.core.records.run import Machine, RunCost, RunMetrics, RunRecord
+from ablate.core.records.run import RECORD_FILE, Machine, RunCost, RunMetrics, RunRecord
 from ablate.core.records.score import ScoreFile
 from ablate.report.stats.influence import compute_group_influences
 from ablate.runs.predictions import (
@@ -22,7 +22,7 @@ from ablate.runs.predictions import (
     read_predictions,
 )
 from ablate.runs.rebuild import has_result, read_environment
-from ablate.runs.record import RECORD_FILE, read_record
+from ablate.runs.record import read_record
 from ablate.runs.scores import is_score_by
 from ablate.runs.store import SCORES, read_scores
 

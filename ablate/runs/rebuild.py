@@ -10,12 +10,16 @@ from pathlib import Path
 
 from ablate.core.io import DamagedFileError
 from ablate.core.records.record import FormatError
-from ablate.core.records.run import Environment, RunConfig, RunRecord
+from ablate.core.records.run import (
+    CONFIG_FILE,
+    ENCODER_FILE,
+    ENVIRONMENT_FILE,
+    TRAINING_FILE,
+    Environment,
+    RunConfig,
+    RunRecord,
+)
 
-TRAINING_FILE = "training.json"  # the record as it was when the training ended
-ENVIRONMENT_FILE = "env.json"
-ENCODER_FILE = "encoder.safetensors"
-CONFIG_FILE = "config.json"
 UNKNOWN = "what the training cost, its curves' summary and its code are not known"
 
 

@@ -19,6 +19,9 @@ from typing import Literal
 from ablate.core.git import ROOT, get_commit, get_diff, is_dirty
 from ablate.core.io import DamagedFileError, write_atomically
 from ablate.core.records.run import (
+    ENVIRONMENT_FILE,
+    RECORD_FILE,
+    TRAINING_FILE,
     CodeSnapshot,
     CodeVersion,
     Environment,
@@ -32,9 +35,8 @@ from ablate.core.records.run import (
 )
 from ablate.runs.code_archive import write_code_archive
 from ablate.runs.hardware import find_cpu, find_driver, list_packages
-from ablate.runs.rebuild import ENVIRONMENT_FILE, TRAINING_FILE, has_result, rebuild_record
+from ablate.runs.rebuild import has_result, rebuild_record
 
-RECORD_FILE = "run.json"
 SNAPSHOT = ROOT / "commit.json"  # lies beside code that was copied for a cluster
 PACKAGES = ("torch", "torchaudio", "xformers", "numpy", "scikit-learn", "einops")
 ENDED = ("preempted", "done", "failed", "cancelled")  # states in which a run's own process ends it

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from ablate.core.io import DamagedFileError
 from ablate.core.records.plan import StudyPlan
-from ablate.core.records.run import FailureKind, RunConfig, RunKind
+from ablate.core.records.run import CONFIG_FILE, FailureKind, RunConfig, RunKind
 from ablate.core.records.score import ScoreFile, TaskList
 from ablate.runs.lock import is_local, is_locked
 from ablate.runs.record import read_record
@@ -21,7 +21,6 @@ State = Literal[
     "planned", "queued", "running", "preempted", "pruned", "stale", "done", "failed", "cancelled"
 ]
 STATES: tuple[State, ...] = get_args(State)
-CONFIG_FILE = "config.json"
 SCORES = "probes"  # folder of a run's scores
 TASKS_FILE = f"{SCORES}/tasks.json"
 

@@ -7,9 +7,8 @@ from typing import TypeVar
 
 from ablate.core.io import write_atomically
 from ablate.core.records.jobs import JobSpec, SubmittedArray
-from ablate.core.records.run import RunConfig
+from ablate.core.records.run import CONFIG_FILE, RunConfig
 from ablate.runs.job import RunJob
-from ablate.runs.store import CONFIG_FILE
 from ablate.slurm import canary, commands, sbatch
 from ablate.slurm.profile import Profile
 from ablate.slurm.resources import Resources

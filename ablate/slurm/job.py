@@ -23,7 +23,7 @@ from ablate.core.records.run import RunRecord
 from ablate.runs import store
 from ablate.runs.heartbeat import HEARTBEAT_FILE
 from ablate.runs.lock import PATIENCE_SECONDS, acquire_run
-from ablate.runs.rebuild import read_environment
+from ablate.runs.rebuild import has_result, read_environment
 from ablate.runs.record import (
     OutsideEnd,
     count_attempts,
@@ -95,7 +95,7 @@ class Job:
 
     def _run_locked(self, folder: Path) -> None:
         status = store.read_status(folder)
-        trained = not (folder / "encoder.safetensors").exists()
+        trained = not has_result(folder)
         probes = json.loads(Path(self._spec.probes).read_text())
         if status.state != "done" or store.find_missing_probes(folder, probes):
             is_canary = self._spec.canary is not None

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ablate.core.records.record import Record
-from ablate.runs.record import RECORD_FILE
+from ablate.core.records.run import RECORD_FILE
 from ablate.slurm import commands
 from ablate.slurm.commands import SlurmError, SlurmMissingError
 

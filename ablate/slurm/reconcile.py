@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ablate.core.records.jobs import CanaryFailure, EndMark
+from ablate.core.records.run import CONFIG_FILE
 from ablate.runs import store
 from ablate.runs.lock import is_locked
 from ablate.runs.rebuild import read_environment
@@ -177,7 +178,7 @@ def read_canary_log(job: SubmittedJob) -> list[str]:
 def _find_canary_runs(job: SubmittedJob) -> list[Path]:
     if not job.canary:
         return []
-    return sorted(path.parent for path in Path(job.canary).glob(f"*/{store.CONFIG_FILE}"))
+    return sorted(path.parent for path in Path(job.canary).glob(f"*/{CONFIG_FILE}"))
 
 
 def _is_unfinished(folder: Path, job: SubmittedJob) -> bool:

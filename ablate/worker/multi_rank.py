@@ -15,12 +15,10 @@ from ablate.core.records.messages import (
 )
 from ablate.core.records.protocol import Message, parse_message
 from ablate.core.records.record import FormatError
-from ablate.core.records.run import RunConfig
-from ablate.runs.store import CONFIG_FILE
+from ablate.core.records.run import CONFIG_FILE, ENCODER_FILE, RunConfig
 from ablate.training.distributed import build_torchrun_command
 from ablate.training.signals import StopSignal
 from ablate.worker.datasets import Emit
-from ablate.worker.encoder_files import ENCODER
 from ablate.worker.trial import KINDS, Trial
 
 
@@ -29,7 +27,7 @@ def needs_ranks(request: RunRequest) -> bool:
     if request.ranks == 1:
         return False
     kind = KINDS[RunConfig.read(request.folder / CONFIG_FILE).kind]
-    return kind is Trial and not (request.folder / ENCODER).exists()
+    return kind is Trial and not (request.folder / ENCODER_FILE).exists()
 
 
 def run_with_ranks(request: RunRequest, cache: Path, emit: Emit, stop: StopSignal) -> RunReply:

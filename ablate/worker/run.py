@@ -18,17 +18,15 @@ from ablate.core.records.messages import (
     RunReply,
 )
 from ablate.core.records.plan import EvaluatePlan
-from ablate.core.records.run import FailureKind, RunConfig
+from ablate.core.records.run import CONFIG_FILE, ENCODER_FILE, FailureKind, RunConfig
 from ablate.parts import build
 from ablate.runs.heartbeat import HeartbeatWriter
 from ablate.runs.record import RunAttempt, SupersededError
-from ablate.runs.store import CONFIG_FILE
 from ablate.training.distributed import RankLostError
 from ablate.training.metrics import CollapsedError, DivergedError
 from ablate.training.signals import PausedError, StoppedError
 from ablate.worker.code_digest import compute_code_digests
 from ablate.worker.context import RunContext
-from ablate.worker.encoder_files import ENCODER
 from ablate.worker.evaluate import score_run
 from ablate.worker.lost_sound import describe_lost_sound
 from ablate.worker.online_probe import build_online_probe
@@ -99,7 +97,7 @@ def _run(
     try:
         evaluable, audio = _open(folder, config, context.cache)
         built = build_probes(probes)
-        if isinstance(evaluable, Trial) and not (folder / ENCODER).exists():
+        if isinstance(evaluable, Trial) and not (folder / ENCODER_FILE).exists():
             attempt.start()
             with context.stop.deferred(), HeartbeatWriter(folder):
                 online_probe = None
@@ -120,20 +118,20 @@ def _run(
     except Exception as error:  # parts outside ablate may raise anything
         machine = describe_machine_error(error, (folder, context.cache))
         if machine := machine or describe_lost_sound(error, config.settings):
-            attempt.preempt(f"node: {machine}", trained=(folder / ENCODER).exists())
+            attempt.preempt(f"node: {machine}", trained=(folder / ENCODER_FILE).exists())
             return RunReply(state="preempted", reason=f"node: {machine}", machine_failed=True)
         reason = _format_reason(error)
         attempt.fail(
             reason,
             details=traceback.format_exc(),
-            trained=(folder / ENCODER).exists(),
+            trained=(folder / ENCODER_FILE).exists(),
             collapsed=isinstance(error, CollapsedError),
         )
         if isinstance(error, torch.AcceleratorError):
             raise SystemExit(1) from error  # no later trial can use this process's device
         return RunReply(state="failed", reason=reason)
     except BaseException:  # a signal ends the process
-        attempt.cancel("stopped before it was done", trained=(folder / ENCODER).exists())
+        attempt.cancel("stopped before it was done", trained=(folder / ENCODER_FILE).exists())
         raise
     if encoder_folder != folder:
         reason = f"paused at step {context.until}"
@@ -146,7 +144,7 @@ def _run(
 def _handle_damage(error: DamagedFileError, attempt: RunAttempt) -> RunReply:
     """Renames a damaged encoder, so that the next run trains it anew, and records the reason."""
     reason = f"error: {error}"
-    if error.path.name == ENCODER:
+    if error.path.name == ENCODER_FILE:
         aside = error.path.with_suffix(".damaged")
         error.path.replace(aside)
         reason = f"error: {error.path} is damaged, renamed to {aside.name}; run again to train anew"
@@ -162,7 +160,7 @@ def run_helper_rank(folder: Path, context: RunContext) -> None:
     told to stop.
     """
     evaluable, audio = _open(folder, RunConfig.read(folder / CONFIG_FILE), context.cache)
-    if isinstance(evaluable, Trial) and not (folder / ENCODER).exists():
+    if isinstance(evaluable, Trial) and not (folder / ENCODER_FILE).exists():
         with suppress(PausedError):
             train_helper_rank(folder, evaluable, audio, context)
 

@@ -13,11 +13,19 @@ from ablate.core.records.messages import (
     ProgressMessage,
 )
 from ablate.core.records.record import FormatError
-from ablate.core.records.run import Environment, RunConfig, RunRecord
+from ablate.core.records.run import (
+    CONFIG_FILE,
+    ENCODER_FILE,
+    ENVIRONMENT_FILE,
+    RECORD_FILE,
+    TRAINING_FILE,
+    Environment,
+    RunConfig,
+    RunRecord,
+)
 from ablate.core.records.score import ScoreFile, TaskList
-from ablate.runs.rebuild import ENCODER_FILE, ENVIRONMENT_FILE, TRAINING_FILE
-from ablate.runs.record import RECORD_FILE
-from ablate.runs.store import CONFIG_FILE, SCORES, TASKS_FILE
+from ablate.runs.rebuild import has_result
+from ablate.runs.store import SCORES, TASKS_FILE
 from ablate.training.checkpoint import Checkpoints
 from ablate.worker.datasets import Emit
 from ablate.worker.train import CHECKPOINTS
@@ -93,5 +101,5 @@ def _find_lost_encoder(folder: Path) -> Iterator[str]:
     except (DamagedFileError, FormatError):
         return  # named already
     is_trained = record is not None and record.kind == "jepa" and record.state == "done"
-    if is_trained and not (folder / ENCODER_FILE).is_file():
+    if is_trained and not has_result(folder):
         yield f"{folder / ENCODER_FILE} is missing, although the run is done"

@@ -44,9 +44,8 @@ from ablate.core.records.planning import (
     TrialReply,
 )
 from ablate.core.records.protocol import Message, Reply, parse_message
-from ablate.core.records.run import ParameterCounts, RunConfig
+from ablate.core.records.run import CONFIG_FILE, ParameterCounts, RunConfig
 from ablate.runs.record import read_record
-from ablate.runs.store import CONFIG_FILE
 from tests.run_folders import write_record, write_score, write_tasks
 
 STAND_IN = (sys.executable, __file__)  # in place of the worker's command

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from ablate.audio.front_end import AbstractFrontEnd
 from ablate.audio.mel import LogMel
 from ablate.config import loader
-from ablate.core.records.export import ExportedEncoder
-from ablate.export.export import SETTINGS, WEIGHTS
+from ablate.core.records.export import EXPORT_FILE, ExportedEncoder
+from ablate.core.records.run import ENCODER_FILE
 from ablate.model.encoder import AbstractEncoder
 from ablate.model.patchify import AbstractPatchifier
 from ablate.model.transformer import initialise
@@ -39,7 +39,7 @@ def export_untrained(
     tensors["normaliser.mean"] = torch.zeros(mel.bands)
     tensors["normaliser.std"] = torch.ones(mel.bands)
     folder.mkdir()
-    save_file({name: value.contiguous() for name, value in tensors.items()}, folder / WEIGHTS)
+    save_file({name: value.contiguous() for name, value in tensors.items()}, folder / ENCODER_FILE)
     ExportedEncoder(
         run=folder.name,
         weights="",
@@ -48,7 +48,7 @@ def export_untrained(
         encoder=resolve(encoder),
         crop_frames=crop_frames,
         version="0",
-    ).write(folder / SETTINGS)
+    ).write(folder / EXPORT_FILE)
     return folder
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from ablate.core.records.messages import CheckRunsRequest
-from ablate.core.records.run import RunRecord
+from ablate.core.records.run import RECORD_FILE, TRAINING_FILE, RunRecord
 from ablate.runs import store
 from ablate.runs.code_archive import write_code_archive
 from ablate.runs.heartbeat import read_heartbeat
-from ablate.runs.rebuild import TRAINING_FILE, read_environment
-from ablate.runs.record import RECORD_FILE, read_record
+from ablate.runs.rebuild import read_environment
+from ablate.runs.record import read_record
 from ablate.slurm.queue import find_last_job
 from ablate.worker.store_check import check_runs
 from tests.faults.test_kills import PARTS

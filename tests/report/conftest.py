@@ -21,6 +21,8 @@ from ablate.core.records.plan import (
     TrialEntry,
 )
 from ablate.core.records.run import (
+    ENVIRONMENT_FILE,
+    RECORD_FILE,
     CodeVersion,
     Environment,
     Machine,
@@ -31,7 +33,6 @@ from ablate.core.records.run import (
 from ablate.report.report import write_report
 from ablate.report.results import Results, read_results
 from ablate.report.stats.statistics import Estimate, estimate_mean
-from ablate.runs.record import ENVIRONMENT_FILE, RECORD_FILE
 from tests.plans import COUNTS, make_data, make_entry, make_facts, make_plan
 from tests.run_folders import COST, METRICS, write_score
 

@@ -12,11 +12,11 @@ import pytest
 
 from ablate.core.io import find_json, write_json
 from ablate.core.records.plan import StudyPlan
-from ablate.core.records.run import Environment, Heartbeat, RunConfig
+from ablate.core.records.run import ENVIRONMENT_FILE, Environment, Heartbeat, RunConfig
 from ablate.runs import store
 from ablate.runs.heartbeat import HEARTBEAT_FILE
 from ablate.runs.lock import PATIENCE_SECONDS, acquire_run
-from ablate.runs.record import ENVIRONMENT_FILE, RunAttempt, SupersededError, read_record
+from ablate.runs.record import RunAttempt, SupersededError, read_record
 from ablate.slurm import monitor
 from ablate.slurm.job import get_patience
 from ablate.study import run as study

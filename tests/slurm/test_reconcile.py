@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from ablate.core.records.jobs import EndMark
-from ablate.core.records.run import Environment
+from ablate.core.records.run import ENVIRONMENT_FILE, Environment
 from ablate.runs import store
-from ablate.runs.record import ENVIRONMENT_FILE
 from ablate.slurm import history, reconcile
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.queue import SubmittedJob

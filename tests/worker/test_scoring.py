@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from ablate.core.io import read_json
 from ablate.core.records.record import FormatError
+from ablate.core.records.run import ENCODER_FILE
 from ablate.parts import build
 from ablate.probing.attentive import Attentive
 from ablate.probing.knn import KNN
@@ -19,7 +20,6 @@ from ablate.runs import store as run_store
 from ablate.runs.predictions import get_predictions_file, read_predictions
 from ablate.training.augmentation import RegularisedMasking
 from ablate.training.finetuning import FineTuning
-from ablate.worker.encoder_files import ENCODER
 from ablate.worker.evaluate import compute_score_key, score_run
 from ablate.worker.probe_runner import ProbeRunner
 from ablate.worker.trial import Trial, open_audio
@@ -127,12 +127,12 @@ def test_every_setting_that_affects_features_changes_their_key(settings, cache, 
 
 def test_different_weights_change_the_key_of_features(tmp_path, trial, audio):
     state = trial.random_init.build_encoder().state_dict()
-    save_file({f"encoder.{name}": value for name, value in state.items()}, tmp_path / ENCODER)
+    save_file({f"encoder.{name}": value for name, value in state.items()}, tmp_path / ENCODER_FILE)
     first = ProbeRunner(tmp_path, trial, audio, CPU).key
     assert first == ProbeRunner(tmp_path, trial.random_init, audio, CPU).key  # the same bits
-    weights = load_file(tmp_path / ENCODER)
+    weights = load_file(tmp_path / ENCODER_FILE)
     weights["encoder.project.weight"][0, 0] += 1e-6
-    save_file(weights, tmp_path / ENCODER)
+    save_file(weights, tmp_path / ENCODER_FILE)
     assert ProbeRunner(tmp_path, trial, audio, CPU).key != first
 
 

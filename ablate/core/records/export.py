@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 
 from ablate.core.records.record import Record
 
+EXPORT_FILE = "encoder.json"  # beside the weights in the folder of an exported encoder
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedEncoder(Record):

@@ -6,6 +6,13 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 from ablate.core.records.record import Item, Record
 
+# names of the files of a run folder
+CONFIG_FILE = "config.json"
+RECORD_FILE = "run.json"
+TRAINING_FILE = "training.json"  # the record as it was when the training ended
+ENVIRONMENT_FILE = "env.json"
+ENCODER_FILE = "encoder.safetensors"
+
 RunKind = Literal["jepa", "random_init", "mel_statistics"]
 RecordedState = Literal[
     "planned", "running", "preempted", "pruned", "done", "failed", "cancelled"
