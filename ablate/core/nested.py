@@ -1,9 +1,9 @@
-"""Changes nested dicts at a path of keys, and flattens them.
+"""Changes nested dicts at a path of keys, flattens them, and finds the parts that they name.
 
 The dicts along the path are copied; everything else is shared with the original.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -30,3 +30,15 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         is_branch = isinstance(value, Mapping) and value
         flat |= flatten(value, f"{prefix}{key}.") if is_branch else {f"{prefix}{key}": value}
     return flat
+
+
+def find_parts(settings: Any) -> Iterator[str]:
+    """Yields the dotted paths of all parts that settings name as `type`, outer parts first."""
+    if isinstance(settings, Mapping):
+        if isinstance(settings.get("type"), str):
+            yield settings["type"]
+        for value in settings.values():
+            yield from find_parts(value)
+    elif isinstance(settings, list | tuple):
+        for value in settings:
+            yield from find_parts(value)

@@ -3,26 +3,14 @@
 Used by `ablate plan --time`, which measures what a study costs, and by the canary job of SLURM.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
+from ablate.core.nested import find_parts
 from ablate.core.records.plan import Settings
 from ablate.core.records.planning import PlanReply, PlanRequest, ResolvedTrial
 from ablate.executors.worker import InvalidRequestError
 from ablate.runs import store
-
-
-def find_parts(settings: Any) -> Iterator[str]:
-    """Yields the dotted paths of all parts that settings name as `type`, outer parts first."""
-    if isinstance(settings, Mapping):
-        if isinstance(settings.get("type"), str):
-            yield settings["type"]
-        for value in settings.values():
-            yield from find_parts(value)
-    elif isinstance(settings, list | tuple):
-        for value in settings:
-            yield from find_parts(value)
 
 
 def select_by_parts(settings: Iterable[Settings]) -> dict[tuple[str, ...], int]:

@@ -18,7 +18,7 @@ from ablate.core.io import open_atomically, read_json, write_atomically
 from ablate.core.records.export import EXPORT_FILE, CardDetails, ExportedEncoder
 from ablate.core.records.run import CONFIG_FILE, ENCODER_FILE, RunConfig
 from ablate.export.model_card import NO_DETAILS, format_model_card
-from ablate.export.own_parts import copy_source, find_own_modules
+from ablate.export.own_parts import copy_source, list_own_modules
 from ablate.export.transformers_form import create_transformers_files
 
 _XARES = '''"""The encoder of run {name} for X-ARES and XARES-LLM: pass it the path of this file."""
@@ -56,7 +56,7 @@ def export_encoder(
     record = describe_run(run)
     _check_folder(folder, record.run)
     if with_source:
-        record = replace(record, source=tuple(copy_source(list(record.modules), folder)))
+        record = replace(record, source=tuple(copy_source(record.modules, folder)))
     with (run / ENCODER_FILE).open("rb") as source, open_atomically(folder / ENCODER_FILE) as copy:
         shutil.copyfileobj(source, copy)
     settings = RunConfig.read(run / CONFIG_FILE).settings
@@ -88,7 +88,7 @@ def describe_run(run: Path) -> ExportedEncoder:
         encoder=settings["encoder"],
         crop_frames=settings["crop_frames"],
         version=__version__,
-        modules=tuple(find_own_modules(encoder_settings)),
+        modules=tuple(list_own_modules(encoder_settings)),
     )
 
 

@@ -4,41 +4,47 @@ import importlib
 import importlib.util
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ablate.core.nested import find_parts
+from ablate.core.own_code import OwnModule, find_own_modules
 from ablate.core.records.export import ExportedEncoder
 
 SOURCE = "source"  # the folder of Python files in an export
 
 
-def find_own_modules(settings: Any) -> list[str]:
+def list_own_modules(settings: Any) -> list[str]:
     """Lists the top-level modules of parts in settings that are not of `ablate`, sorted."""
-    return sorted(set(_list_modules(settings)) - {"ablate"})
+    return sorted({part.partition(".")[0] for part in find_parts(settings)} - {"ablate"})
 
 
-def copy_source(modules: list[str], folder: Path) -> list[str]:
-    """Copies the Python files of top-level modules; returns their paths in `folder`.
+def copy_source(modules: Sequence[str], folder: Path) -> list[str]:
+    """Copies the Python files of top-level modules, and of those beside them that they import.
 
-    Raises `ValueError` for a module that is not found or has no Python file.
+    Of installed modules only the given ones are copied. Returns the paths in `folder`. Raises
+    `ValueError` for a module that is not found or has no Python file.
     """
+    own = find_own_modules(modules)
+    installed = set(modules) - {module.name for module in own}
     files: list[str] = []
-    for module in modules:
-        spec = importlib.util.find_spec(module)
-        roots = list(spec.submodule_search_locations or []) if spec is not None else []
-        if roots:
-            sources = {file: file.relative_to(Path(roots[0]).parent) for file in _list_files(roots)}
-        elif spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
-            sources = {Path(spec.origin): Path(spec.origin).name}  # type: ignore[dict-item]
-        else:
-            raise ValueError(f"the source of module `{module}` cannot be found")
-        for file, name in sources.items():
+    for module in [*own, *map(_find_installed, sorted(installed))]:
+        sources = module.list_sources()
+        if not sources:
+            raise ValueError(f"the source of module `{module.name}` cannot be found")
+        for file, name in sources:
             target = folder / SOURCE / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-            files.append(f"{SOURCE}/{Path(name).as_posix()}")
+            files.append(f"{SOURCE}/{name.as_posix()}")
     return sorted(files)
+
+
+def _find_installed(name: str) -> OwnModule:
+    spec = importlib.util.find_spec(name)
+    places = () if spec is None else spec.submodule_search_locations or (spec.origin or "",)
+    return OwnModule(name, tuple(map(Path, filter(None, places))))
 
 
 def import_own_parts(record: ExportedEncoder, folder: Path, *, trust_source: bool) -> None:
@@ -62,19 +68,3 @@ def import_own_parts(record: ExportedEncoder, folder: Path, *, trust_source: boo
             )
         sys.path.append(str(folder / SOURCE))
         importlib.invalidate_caches()
-
-
-def _list_modules(settings: Any) -> Iterator[str]:
-    if isinstance(settings, Mapping):
-        kind = settings.get("type")
-        if isinstance(kind, str) and "." in kind:
-            yield kind.split(".")[0]
-        for value in settings.values():
-            yield from _list_modules(value)
-    elif isinstance(settings, list):
-        for value in settings:
-            yield from _list_modules(value)
-
-
-def _list_files(roots: list[str]) -> list[Path]:
-    return [file for root in roots for file in sorted(Path(root).rglob("*.py"))]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.git import ROOT, get_commit, get_diff, is_dirty
+from ablate.core.nested import find_parts
 from ablate.core.own_code import INSTALLED, OwnCodeError, OwnModule, find_own_modules
 from ablate.core.records.run import CodeSnapshot
-from ablate.executors.short_trials import find_parts
 from ablate.runs.record import SNAPSHOT
 from ablate.slurm.commands import SlurmError
 

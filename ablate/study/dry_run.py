@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from ablate.config.study import StudyError
+from ablate.core.nested import find_parts
 from ablate.core.records.plan import Settings
 from ablate.core.records.planning import BudgetMatch, PlanRequest, ResolvedTrial
 from ablate.design.trials import PlannedTrial
@@ -20,7 +21,6 @@ from ablate.executors.local import Pool
 from ablate.executors.progress import progress_bar, show_progress
 from ablate.executors.short_trials import (
     create_run_folder,
-    find_parts,
     resolve,
     select_by_parts,
     shorten,

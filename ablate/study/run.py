@@ -11,10 +11,10 @@ from rich.console import Console
 
 from ablate.config import loader
 from ablate.config.study import Study, StudyError
+from ablate.core.nested import find_parts
 from ablate.core.records.plan import StudyPlan, get_plan_file
 from ablate.executors.local import Pool
 from ablate.executors.progress import create_console, print_line
-from ablate.executors.short_trials import find_parts
 from ablate.executors.worker import COMMAND
 from ablate.runs import status as run_status
 from ablate.runs import store

@@ -193,11 +193,12 @@ def test_no_path_is_left_in_the_card(exported, tmp_path, place):
 
 @pytest.fixture
 def own_part(exported, tmp_path, monkeypatch):
-    """A run whose patchifier is of a package of its own, which imports another of its modules."""
+    """A run with a patchifier of a package, which imports its own modules and a neighbour."""
     lab = tmp_path / "lab" / "my_lab_of_tests"
     lab.mkdir(parents=True)
     (lab / "__init__.py").write_text("")
-    (lab / "sizes.py").write_text("SIDE = 16")
+    (lab / "sizes.py").write_text("from my_sizes_of_tests import SIDE")
+    (lab.parent / "my_sizes_of_tests.py").write_text("SIDE = 16")
     (lab / "cuts.py").write_text(OWN_PART)
     monkeypatch.syspath_prepend(str(lab.parent))
     run = shutil.copytree(exported.run, tmp_path / exported.run.name)
