@@ -12,10 +12,13 @@ The type of a trial's `masker` decides what happens when the trial is run:
 - `PrintsToStdout`: it prints lines that are not messages
 - anything else: it is done; `Matched` is `Good` on squares
 
+With `--sleep-at N`, its Nth training writes a file `asleep` into the working folder and sleeps.
+
 The masker's `lift` is added to the scores, with a small random number of each trial.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -51,6 +54,7 @@ from tests.run_folders import write_record, write_score, write_tasks
 STAND_IN = (sys.executable, __file__)  # in place of the worker's command
 TASKS = ("speech", "music")
 DEFAULTS = {"masker": {"ratio": 0.5}}
+TRAININGS = itertools.count(1)
 
 
 def send(message: Message) -> None:
@@ -153,6 +157,9 @@ def behave(kind: str) -> None:
         time.sleep(1)
     if kind == "SleepsBriefly":
         time.sleep(0.2)
+    if next(TRAININGS) == get_option("--sleep-at"):
+        Path("asleep").touch()
+        time.sleep(600)
     send(ProgressMessage(label="train", done=2, total=2))
 
 
@@ -205,11 +212,14 @@ def handle(request: Message) -> Reply:
     raise ValueError(f"the stand-in does not serve {type(request).__name__}")
 
 
+def get_option(name: str) -> int:
+    return int(sys.argv[sys.argv.index(name) + 1]) if name in sys.argv else 0
+
+
 def main() -> None:
     if "--broken" in sys.argv:
         sys.exit("no module named `my_lab`")
-    gpus = int(sys.argv[sys.argv.index("--gpus") + 1]) if "--gpus" in sys.argv else 0
-    send(ReadyMessage(gpus=gpus, torch="0"))
+    send(ReadyMessage(gpus=get_option("--gpus"), torch="0"))
     for line in sys.stdin:
         send(handle(parse_message(line, REQUESTS)))
 

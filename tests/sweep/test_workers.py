@@ -105,8 +105,8 @@ def test_a_terminated_process_releases_its_point_without_using_a_try(
 
 @contextmanager
 def start_workers(folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Starts the worker processes, and kills them at the end."""
-    processes = [start(folder) for _ in range(WORKERS)]
+    """Starts the workers, the first of which stays in its third point, and kills all at the end."""
+    processes = [start(folder, "--sleep-at", "3"), *(start(folder) for _ in range(WORKERS - 1))]
     try:
         yield processes
     finally:
@@ -115,12 +115,12 @@ def start_workers(folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
             process.wait()
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, *options: str) -> subprocess.Popen[bytes]:
     names = ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE")
     environ = {name: value for name, value in os.environ.items() if name not in names}
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", ENTRY, *STAND_IN],
+            [sys.executable, "-c", ENTRY, *STAND_IN, *options],
             cwd=folder,
             env={**environ, "PYTHONPATH": str(ROOT)},
             stdout=log,
@@ -144,8 +144,8 @@ def kill_at_work(
     lock = folder / "reports" / "many" / "optuna.journal.lock"
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
-        time.sleep(0.3)  # let it evaluate some points first
-        if not list_own_points(process, storage):
+        time.sleep(0.3)
+        if not (folder / "asleep").exists():
             continue
         process.send_signal(signal.SIGSTOP)  # freezes its state until it is killed
         own = list_own_points(process, storage)
