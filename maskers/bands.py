@@ -27,13 +27,7 @@ from ablate.model.masking import (
     UnsupportedGridError,
     check_range,
 )
-from maskers.geometry import (
-    fill_columns,
-    fill_empty,
-    fill_rows,
-    mark_interval,
-    show_rest,
-)
+from maskers.geometry import fill_columns, fill_empty, fill_rows, mark_interval, show_rest
 from maskers.sampling import check_ratio
 
 BAND_ENDS = "a band has fewer positions at the ends of its axis than in the middle"

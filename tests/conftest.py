@@ -20,6 +20,15 @@ CHROMIUM = (  # options to start it as root and offline
     "--disable-sync",
     "--no-first-run",
 )
+LONGEST = (
+    "slurm",
+    "maskers/test_contract.py",
+    "test_recipes.py",
+    "worker/test_ranks.py",
+    "test_published.py",
+    "sweep/test_workers.py",
+    "report/test_findings.py",
+)
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=40)
 settings.register_profile(
     "dev", deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow]
@@ -69,11 +78,21 @@ def browser() -> Iterator[Any]:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups tests for `-n`: one process runs all tests of a file, and all SLURM tests."""
+    """Groups tests for `-n`: one process runs all tests of a file, and all SLURM tests.
+
+    The longest groups start first, so that no process is left with one at the end.
+    """
     for item in items:
-        group = "slurm" if item.path.name.startswith("test_slurm") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(_get_group(item)))
+    position = {group: number for number, group in enumerate(LONGEST)}
+    items.sort(key=lambda item: position.get(_get_group(item), len(LONGEST)))
     _skip_gpu_tests(items)
+
+
+def _get_group(item: pytest.Item) -> str:
+    if item.path.name.startswith("test_slurm"):
+        return "slurm"
+    return item.path.relative_to(Path(__file__).parent).as_posix()
 
 
 def _skip_gpu_tests(items: list[pytest.Item]) -> None:

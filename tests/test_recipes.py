@@ -12,9 +12,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from ablate.config import loader
-from ablate.core.records.messages import (
-    RunRequest,
-)
+from ablate.core.records.messages import RunRequest
 from ablate.parts import build, resolve
 from ablate.report import report
 from ablate.study.prepare import prepare

@@ -18,11 +18,7 @@ from typing import Literal
 from ablate.audio.clips import ClipTable
 from ablate.audio.data_folder import find_data_path
 from ablate.audio.decoding import Channel
-from ablate.audio.manifest_reader import (
-    format_problems,
-    format_task_name_error,
-    is_valid_task_name,
-)
+from ablate.audio.manifest_reader import format_problems, format_task_name_error, is_valid_task_name
 from ablate.audio.source import AbstractRecordings, Duplicates, RareClasses
 from ablate.audio.splits import SPLIT_WORDS, find_split, split_words
 from ablate.audio.tar_members import AbstractShards, TarMembers

@@ -12,11 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.config import loader
-from ablate.core.records.benchmarks import (
-    MaskerTimingsRequest,
-    NamedTrial,
-    StepTimingsRequest,
-)
+from ablate.core.records.benchmarks import MaskerTimingsRequest, NamedTrial, StepTimingsRequest
 from ablate.design import factors
 from ablate.design import trials as design
 from ablate.executors.progress import create_console, print_line

@@ -7,11 +7,7 @@ import rich.box
 from rich.table import Table
 
 from ablate.cli.bench import MANY_STEPS, get_builtin_variants, load_variants
-from ablate.core.records.benchmarks import (
-    LoaderTimingsReply,
-    LoaderTimingsRequest,
-    NamedTrial,
-)
+from ablate.core.records.benchmarks import LoaderTimingsReply, LoaderTimingsRequest, NamedTrial
 from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
 from ablate.study.worker_query import Query, query_worker

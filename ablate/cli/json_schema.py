@@ -10,9 +10,7 @@ from pydantic_core import core_schema
 from rich.console import Console
 
 from ablate.config.keys import SETTINGS, StudyFile
-from ablate.core.records.messages import (
-    SchemaRequest,
-)
+from ablate.core.records.messages import SchemaRequest
 from ablate.executors.worker import COMMAND
 from ablate.study.worker_query import Query, query_worker
 

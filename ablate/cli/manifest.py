@@ -79,9 +79,7 @@ def _print_duplicates(manifest: Path) -> None:
 
 def _print_with_progress(describe: Callable[[Callable[[int, int], None]], Iterable[str]]) -> None:
     """Prints the lines of a description that takes long; it is given a function for progress."""
-    from ablate.core.records.messages import (
-        ProgressMessage,
-    )
+    from ablate.core.records.messages import ProgressMessage
     from ablate.executors import progress
 
     with progress.progress_bar(progress.create_console(), "reading files") as update:

@@ -92,9 +92,7 @@ def features(
 ) -> None:
     """Write one feature vector per audio file to a table; a repeated call continues."""
     from ablate.cli.features import compute_features, find_encoder
-    from ablate.core.records.messages import (
-        FeaturesRequest,
-    )
+    from ablate.core.records.messages import FeaturesRequest
     from ablate.study.exit_codes import interrupt_on_signals
 
     interrupt_on_signals()

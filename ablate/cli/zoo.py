@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ablate.core.records.messages import (
-    ZooRequest,
-)
+from ablate.core.records.messages import ZooRequest
 from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
 from ablate.runs import store

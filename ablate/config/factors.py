@@ -8,13 +8,7 @@ from pydantic import PlainValidator
 from pydantic_core import PydanticCustomError
 
 from ablate.config.tree import Node, to_yaml_scalar
-from ablate.config.validation import (
-    MAX_NAME_BYTES,
-    RULE,
-    KeyProblem,
-    SectionError,
-    is_long_name,
-)
+from ablate.config.validation import MAX_NAME_BYTES, RULE, KeyProblem, SectionError, is_long_name
 from ablate.core.suggest import did_you_mean
 
 PROBE = "probe"  # the one factor that is not a setting: which of the study's probes scores

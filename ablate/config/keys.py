@@ -2,13 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    StringConstraints,
-    WithJsonSchema,
-    field_validator,
-)
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, field_validator
 
 from ablate.config.design import Condition, DesignKind, ZipGroup
 from ablate.config.factors import FactorsByName

@@ -14,14 +14,7 @@ from typing import Any
 from ablate.config import package_files
 from ablate.config.keys import DEFAULT_PROBES, KEYS, SETTINGS
 from ablate.config.study import Study, StudyError, validate_study
-from ablate.config.tree import (
-    COMMAND_LINE,
-    Node,
-    from_plain,
-    merge,
-    overlay,
-    set_path,
-)
+from ablate.config.tree import COMMAND_LINE, Node, from_plain, merge, overlay, set_path
 from ablate.config.yaml_reader import parse_yaml
 from ablate.core.suggest import did_you_mean
 

@@ -21,6 +21,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 HOST = "127.0.0.1"
+warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `set_metric_names`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,7 @@ class DashboardStorage:
         if name in self.list_studies():
             optuna.delete_study(study_name=name, storage=self._storage)
         study = optuna.create_study(storage=self._storage, study_name=name, direction="maximize")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names([metric])
+        study.set_metric_names([metric])
         choices = {
             key: tuple(dict.fromkeys(t.params[key] for t in trials if key in t.params))
             for key in dict.fromkeys(key for trial in trials for key in trial.params)

@@ -17,10 +17,7 @@ from rich.console import Console
 
 from ablate.config import loader
 from ablate.config.study import StudyError
-from ablate.core.records.messages import (
-    TensorBoardEntry,
-    TensorBoardRequest,
-)
+from ablate.core.records.messages import TensorBoardEntry, TensorBoardRequest
 from ablate.core.records.plan import StudyPlan, get_plan_file
 from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND

@@ -8,10 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ablate.core.cpu_features import has_bf16
-from ablate.core.records.messages import (
-    AttentionRequest,
-    CheckRunsRequest,
-)
+from ablate.core.records.messages import AttentionRequest, CheckRunsRequest
 from ablate.executors.determinism import describe_determinism
 from ablate.executors.worker import COMMAND, OnProgress, Worker, WorkerDiedError
 from ablate.runs.store import Folders

@@ -15,11 +15,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from ablate.core.machine_errors import MachineError
-from ablate.core.records.messages import (
-    ProgressMessage,
-    RunReply,
-    RunRequest,
-)
+from ablate.core.records.messages import ProgressMessage, RunReply, RunRequest
 from ablate.core.records.planning import PlanReply, PlanRequest
 from ablate.core.records.protocol import ReplyT, Request
 from ablate.executors.devices import assign_devices

@@ -20,9 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ablate.core.records.messages import (
-    ProgressMessage,
-)
+from ablate.core.records.messages import ProgressMessage
 from ablate.runs.job import RunJob, RunOutcome
 
 LOG_WIDTH = 160  # characters

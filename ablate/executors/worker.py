@@ -10,12 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from ablate.core.records.messages import (
-    ANSWERS,
-    ErrorReply,
-    ProgressMessage,
-    ReadyMessage,
-)
+from ablate.core.records.messages import ANSWERS, ErrorReply, ProgressMessage, ReadyMessage
 from ablate.core.records.planning import PlanReply, PlanRequest, SettingProblem
 from ablate.core.records.protocol import Message, Reply, ReplyT, Request, parse_message
 from ablate.core.records.record import FormatError

@@ -9,9 +9,7 @@ from ablate.audio.front_end import AbstractFrontEnd
 from ablate.audio.preparation import Prepared
 from ablate.audio.waveform_stream import SamplesInMemory, WaveformStream
 from ablate.core.records.export import ExportedEncoder
-from ablate.export.waveforms import (
-    to_batch,
-)
+from ablate.export.waveforms import to_batch
 from ablate.export.windows import Statistics, encode_over_time
 from ablate.model.encoder import AbstractEncoder
 from ablate.model.patchify import AbstractPatchifier

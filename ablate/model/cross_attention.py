@@ -15,13 +15,7 @@ from ablate.model.masking import Grid
 from ablate.model.packing import pad_segments
 from ablate.model.positions import sine_cosine
 from ablate.model.prediction_query import PredictionQuery
-from ablate.model.predictor import (
-    AbstractNarrow,
-    MaskToken,
-    Predictor,
-    mask_embedding,
-    mask_tokens,
-)
+from ablate.model.predictor import AbstractNarrow, MaskToken, Predictor, mask_embedding, mask_tokens
 from ablate.model.segments import Segments
 
 

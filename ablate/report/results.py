@@ -14,11 +14,7 @@ import pandas as pd
 from ablate.core.records.plan import StudyPlan, TrialEntry
 from ablate.design.trials import join_labels
 from ablate.report.mean_scores import compute_mean_score, compute_untrained_scores
-from ablate.report.run import (
-    RunResult,
-    keep_finite_numbers,
-    read_run,
-)
+from ablate.report.run import RunResult, keep_finite_numbers, read_run
 from ablate.runs.scores import get_statistics_pooling
 
 PENDING_STATES = ("missing", "planned", "running", "stale", "preempted")

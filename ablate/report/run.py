@@ -15,12 +15,7 @@ from ablate.core.io import DamagedFileError
 from ablate.core.records.run import RECORD_FILE, Machine, RunCost, RunMetrics, RunRecord
 from ablate.core.records.score import ScoreFile
 from ablate.report.stats.influence import compute_group_influences
-from ablate.runs.predictions import (
-    ClipPredictions,
-    Part,
-    get_predictions_file,
-    read_predictions,
-)
+from ablate.runs.predictions import ClipPredictions, Part, get_predictions_file, read_predictions
 from ablate.runs.rebuild import has_result, read_environment
 from ablate.runs.record import read_record
 from ablate.runs.scores import is_score_by

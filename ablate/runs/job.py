@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ablate.core.records.messages import (
-    ProgressMessage,
-)
+from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.plan import EvaluatePlan
 from ablate.core.records.run import RunConfig
 

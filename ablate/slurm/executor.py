@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.io import write_json
-from ablate.core.records.messages import (
-    ProgressMessage,
-)
+from ablate.core.records.messages import ProgressMessage
 from ablate.runs import store
 from ablate.runs.job import ProgressListener, RunJob, RunOutcome
 from ablate.runs.lock import is_locked

@@ -24,12 +24,7 @@ from ablate.runs import store
 from ablate.runs.heartbeat import HEARTBEAT_FILE
 from ablate.runs.lock import PATIENCE_SECONDS, acquire_run
 from ablate.runs.rebuild import has_result, read_environment
-from ablate.runs.record import (
-    OutsideEnd,
-    count_attempts,
-    read_record,
-    replace_end,
-)
+from ablate.runs.record import OutsideEnd, count_attempts, read_record, replace_end
 from ablate.slurm import canary, commands
 from ablate.slurm.node_check import check_node
 from ablate.slurm.reconcile import get_end_mark

@@ -7,11 +7,7 @@ import sys
 from typing import TypeVar
 
 from ablate.core.records.jobs import NodeReport
-from ablate.core.records.messages import (
-    AttentionReply,
-    AttentionRequest,
-    ReadyMessage,
-)
+from ablate.core.records.messages import AttentionReply, AttentionRequest, ReadyMessage
 from ablate.core.records.protocol import Message, parse_message
 from ablate.core.records.record import FormatError
 

@@ -19,12 +19,7 @@ from ablate.core.records.planning import BudgetMatch, PlanRequest, ResolvedTrial
 from ablate.design.trials import PlannedTrial
 from ablate.executors.local import Pool
 from ablate.executors.progress import progress_bar, show_progress
-from ablate.executors.short_trials import (
-    create_run_folder,
-    resolve,
-    select_by_parts,
-    shorten,
-)
+from ablate.executors.short_trials import create_run_folder, resolve, select_by_parts, shorten
 from ablate.executors.worker import InvalidRequestError
 from ablate.runs import store
 from ablate.runs.job import RunJob, RunOutcome

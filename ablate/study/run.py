@@ -32,13 +32,7 @@ from ablate.study import (
 from ablate.study.code_watch import CodeWatch
 from ablate.study.exit_codes import DONE, FAILED, INTERRUPTED, OVER, WRONG, run_with_exit_code
 from ablate.study.gallery import draw_gallery
-from ablate.study.prepare import (
-    PreparedStudy,
-    apply_sweep,
-    check_sweep,
-    prepare,
-    sweep_on_cluster,
-)
+from ablate.study.prepare import PreparedStudy, apply_sweep, check_sweep, prepare, sweep_on_cluster
 
 __all__ = ["DONE", "FAILED", "INTERRUPTED", "OVER", "WRONG", "PreparedStudy", "prepare"]
 

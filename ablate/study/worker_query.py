@@ -9,12 +9,8 @@ from rich.console import Console
 
 from ablate.config import loader
 from ablate.config.study import StudyError
-from ablate.core.records.benchmarks import (
-    NamedMasker,
-)
-from ablate.core.records.messages import (
-    MaskersRequest,
-)
+from ablate.core.records.benchmarks import NamedMasker
+from ablate.core.records.messages import MaskersRequest
 from ablate.core.records.protocol import ReplyT, Request
 from ablate.executors.local import Pool
 from ablate.executors.progress import progress_bar

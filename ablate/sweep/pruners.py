@@ -5,7 +5,6 @@ pruner judges after each seed instead, by the differences to the best point, see
 https://github.com/optuna/optuna; the documentation of each pruner cites its paper.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import optuna
@@ -25,17 +24,15 @@ def create_pruner(name: str, rungs: Sequence[int]) -> BasePruner:
         rungs: Where points are judged, in percent of the steps, rising. `asha` and `hyperband`
             need at least one.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        match name:
-            case "median":
-                return optuna.pruners.MedianPruner(n_startup_trials=4)
-            case "asha":
-                return optuna.pruners.SuccessiveHalvingPruner(rungs[0], reduction_factor=2)
-            case "hyperband":
-                return optuna.pruners.HyperbandPruner(rungs[0], 100, reduction_factor=2)
-            case "wilcoxon":
-                return optuna.pruners.WilcoxonPruner()
+    match name:
+        case "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=4)
+        case "asha":
+            return optuna.pruners.SuccessiveHalvingPruner(rungs[0], reduction_factor=2)
+        case "hyperband":
+            return optuna.pruners.HyperbandPruner(rungs[0], 100, reduction_factor=2)
+        case "wilcoxon":
+            return optuna.pruners.WilcoxonPruner()
     return optuna.pruners.NopPruner()
 
 

@@ -4,7 +4,6 @@ https://github.com/optuna/optuna; the documentation of each sampler cites its pa
 """
 
 import importlib.util
-import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -76,27 +75,25 @@ class KeyedSampler(BaseSampler):
 
     def _create(self, number: int) -> BaseSampler:
         point_seed = zlib.crc32(f"{self._seed} {number}".encode())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            match self._name:
-                case "tpe":
-                    return optuna.samplers.TPESampler(
-                        multivariate=True,
-                        group=True,
-                        constant_liar=True,
-                        n_startup_trials=max(MOST_RANDOM // 3, min(MOST_RANDOM, self._trials // 3)),
-                        seed=point_seed,
-                    )
-                case "qmc":  # one sequence for all points; the storage counts its position
-                    return optuna.samplers.QMCSampler(
-                        scramble=True, seed=self._seed, warn_independent_sampling=False
-                    )
-                case "gp":
-                    return optuna.samplers.GPSampler(seed=point_seed)
-                case "cmaes":
-                    return optuna.samplers.CmaEsSampler(
-                        seed=point_seed, warn_independent_sampling=False
-                    )
-                case "nsga2":
-                    return optuna.samplers.NSGAIISampler(seed=point_seed)
+        match self._name:
+            case "tpe":
+                return optuna.samplers.TPESampler(
+                    multivariate=True,
+                    group=True,
+                    constant_liar=True,
+                    n_startup_trials=max(MOST_RANDOM // 3, min(MOST_RANDOM, self._trials // 3)),
+                    seed=point_seed,
+                )
+            case "qmc":  # one sequence for all points; the storage counts its position
+                return optuna.samplers.QMCSampler(
+                    scramble=True, seed=self._seed, warn_independent_sampling=False
+                )
+            case "gp":
+                return optuna.samplers.GPSampler(seed=point_seed)
+            case "cmaes":
+                return optuna.samplers.CmaEsSampler(
+                    seed=point_seed, warn_independent_sampling=False
+                )
+            case "nsga2":
+                return optuna.samplers.NSGAIISampler(seed=point_seed)
         return optuna.samplers.RandomSampler(seed=point_seed)

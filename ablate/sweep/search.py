@@ -7,7 +7,6 @@ does not count as evaluated has the reason in its attribute `void`.
 
 import functools
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,22 +17,10 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.config.search_space import (
-    FinishedPoint,
-    Point,
-    Space,
-    count_points,
-    draw,
-    list_points,
-)
+from ablate.config.search_space import FinishedPoint, Point, Space, count_points, draw, list_points
 from ablate.runs.heartbeat import HeartbeatMonitor
 from ablate.sweep.heartbeat import SweepProcess, has_ended
-from ablate.sweep.optuna_trials import (
-    get_direction,
-    is_void,
-    suggest_value,
-    to_finished_point,
-)
+from ablate.sweep.optuna_trials import get_direction, is_void, suggest_value, to_finished_point
 from ablate.sweep.patience import retry_interrupted
 from ablate.sweep.pruners import get_pruner_scores
 from ablate.sweep.samplers import KeyedSampler
@@ -91,10 +78,8 @@ class Search:
             load_if_exists=True,
             pruner=pruner or optuna.pruners.NopPruner(),
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            if self.study.metric_names != list(objectives):
-                self.study.set_metric_names(list(objectives))
+        if self.study.metric_names != list(objectives):
+            self.study.set_metric_names(list(objectives))
 
     def next_point(self) -> Point | None:
         """Returns a point to evaluate, or None if there is none now.

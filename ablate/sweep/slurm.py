@@ -11,9 +11,7 @@ from rich.console import Console
 
 from ablate.config.study import Study
 from ablate.config.sweep import SweepError
-from ablate.core.records.messages import (
-    ProgressMessage,
-)
+from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.plan import StudyPlan
 from ablate.core.records.sweep import SweepLimit
 from ablate.executors.progress import print_line, progress_bar

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import urllib.parse
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,13 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from ablate.config.sweep import SweepError
 from ablate.core.distribution import format_install_command
 from ablate.sweep import patience
-from ablate.sweep.patience import (
-    PatientJournal,
-    create_connector,
-    is_server_away,
-    wait_for,
-)
+from ablate.sweep.patience import PatientJournal, create_connector, is_server_away, wait_for
 
 CONNECT_SECONDS = 5  # timeout of a database server
 CREATE_SECONDS = 60  # timeout while another process creates the tables or locks the SQLite file
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+# once for the process: `warnings.catch_warnings` may not be used in several threads
+warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
 class StorageError(SweepError):

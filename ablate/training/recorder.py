@@ -13,9 +13,7 @@ from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from ablate.core.io import write_atomically
-from ablate.core.records.messages import (
-    TensorBoardEntry,
-)
+from ablate.core.records.messages import TensorBoardEntry
 from ablate.training.metrics import TrainingMetrics
 from ablate.training.online_probe import ProbeResult
 

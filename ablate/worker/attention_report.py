@@ -2,10 +2,7 @@
 
 import torch
 
-from ablate.core.records.messages import (
-    AttentionReply,
-    AttentionRequest,
-)
+from ablate.core.records.messages import AttentionReply, AttentionRequest
 from ablate.model.attention import KernelChoice, choose_kernel
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}

@@ -7,9 +7,7 @@ from pathlib import Path
 from ablate.audio.front_end import AbstractFrontEnd
 from ablate.audio.source import AbstractSource
 from ablate.audio.store import check_source
-from ablate.core.records.messages import (
-    ProgressMessage,
-)
+from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.plan import DataSummary, MissingTask, TaskSummary
 from ablate.probing.probe import Content
 from ablate.probing.tasks import Task

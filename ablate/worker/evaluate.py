@@ -16,18 +16,11 @@ from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.score import PoolingScore, ScoreFile, TaskList
 from ablate.parts import get_identity, replace_settings
 from ablate.probing.probe import AbstractProbe
-from ablate.runs.predictions import (
-    get_predictions_file,
-    write_predictions,
-)
+from ablate.runs.predictions import get_predictions_file, write_predictions
 from ablate.runs.store import SCORES, TASKS_FILE
 from ablate.worker.context import RunContext
 from ablate.worker.probe_runner import ProbeRunner, hash_settings
-from ablate.worker.trial import (
-    AudioData,
-    Evaluable,
-    open_audio,
-)
+from ablate.worker.trial import AudioData, Evaluable, open_audio
 
 
 def score_run(

@@ -4,11 +4,7 @@ import os
 
 import torch
 
-from ablate.core.records.messages import (
-    FeaturesReply,
-    FeaturesRequest,
-    ProgressMessage,
-)
+from ablate.core.records.messages import FeaturesReply, FeaturesRequest, ProgressMessage
 from ablate.export.encoder import load_encoder
 from ablate.parts import PartError, Problem
 from ablate.worker.datasets import Emit

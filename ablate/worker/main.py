@@ -19,12 +19,7 @@ from typing import TextIO
 import torch
 
 from ablate.core.io import read_json
-from ablate.core.records.messages import (
-    REQUESTS,
-    ErrorReply,
-    ProgressMessage,
-    ReadyMessage,
-)
+from ablate.core.records.messages import REQUESTS, ErrorReply, ProgressMessage, ReadyMessage
 from ablate.core.records.plan import EvaluatePlan, read_evaluate
 from ablate.core.records.planning import SettingProblem
 from ablate.core.records.protocol import Message, parse_message

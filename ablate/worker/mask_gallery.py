@@ -4,11 +4,7 @@ from pathlib import Path
 
 from ablate.audio.loader import cut_windows
 from ablate.core.io import write_atomically
-from ablate.core.records.messages import (
-    GalleryReply,
-    GalleryRequest,
-    GalleryTrial,
-)
+from ablate.core.records.messages import GalleryReply, GalleryRequest, GalleryTrial
 from ablate.core.records.plan import MaskPicture
 from ablate.mask_analysis.pictures import draw_masks
 from ablate.mask_analysis.realised_shares import compute_realised_shares

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from ablate.core.io import write_atomically
 from ablate.core.part_classes import get_class_path
-from ablate.core.records.benchmarks import (
-    NamedMasker,
-)
+from ablate.core.records.benchmarks import NamedMasker
 from ablate.core.records.messages import (
     DrawnMasker,
     GridMasks,

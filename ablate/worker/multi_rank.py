@@ -8,11 +8,7 @@ import tempfile
 from pathlib import Path
 
 from ablate.core.io import write_json
-from ablate.core.records.messages import (
-    ProgressMessage,
-    RunReply,
-    RunRequest,
-)
+from ablate.core.records.messages import ProgressMessage, RunReply, RunRequest
 from ablate.core.records.protocol import Message, parse_message
 from ablate.core.records.record import FormatError
 from ablate.core.records.run import CONFIG_FILE, ENCODER_FILE, RunConfig

@@ -15,9 +15,7 @@ from typing import Any
 from pydantic import PydanticUserError, TypeAdapter
 
 from ablate.core.part_classes import get_class_path, is_part
-from ablate.core.records.messages import (
-    SchemaReply,
-)
+from ablate.core.records.messages import SchemaReply
 from ablate.model.patchify import AbstractPatchifier
 from ablate.parts import PartError, Problem
 from ablate.probing.probe import AbstractProbe

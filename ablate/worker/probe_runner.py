@@ -15,30 +15,16 @@ from ablate.model.precision import Precision
 from ablate.parts import get_identity
 from ablate.probing.columns import find_regular_step
 from ablate.probing.feature_cache import load_or_compute
-from ablate.probing.features import (
-    FeatureExtractor,
-    RawClips,
-    RowsByView,
-    extract_features,
-)
+from ablate.probing.features import FeatureExtractor, RawClips, RowsByView, extract_features
 from ablate.probing.mel_statistics import compute_mel_features, list_statistics_views
 from ablate.probing.probe import AbstractProbe, Features
 from ablate.probing.scoring import KeepPredictions, Score, score_probe
 from ablate.probing.tasks import Indices, Task, find_clip_groups
 from ablate.probing.views import TOKENS, View
 from ablate.probing.xares_protocol import PaddedClips, apply_protocol
-from ablate.runs.predictions import (
-    ClipPredictions,
-    PredictionLog,
-)
+from ablate.runs.predictions import ClipPredictions, PredictionLog
 from ablate.worker.encoder_files import load_encoder
-from ablate.worker.trial import (
-    AudioData,
-    Evaluable,
-    MelStatistics,
-    RandomInit,
-    Trial,
-)
+from ablate.worker.trial import AudioData, Evaluable, MelStatistics, RandomInit, Trial
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,7 @@ import torch
 from ablate.core.device import get_device_name
 from ablate.core.io import DamagedFileError
 from ablate.core.machine_errors import describe_machine_error
-from ablate.core.records.messages import (
-    RunReply,
-)
+from ablate.core.records.messages import RunReply
 from ablate.core.records.plan import EvaluatePlan
 from ablate.core.records.run import CONFIG_FILE, ENCODER_FILE, FailureKind, RunConfig
 from ablate.parts import build

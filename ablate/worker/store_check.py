@@ -7,11 +7,7 @@ from pathlib import Path
 
 from ablate.core.checked_tensors import load_tensors
 from ablate.core.io import DamagedFileError
-from ablate.core.records.messages import (
-    CheckRunsReply,
-    CheckRunsRequest,
-    ProgressMessage,
-)
+from ablate.core.records.messages import CheckRunsReply, CheckRunsRequest, ProgressMessage
 from ablate.core.records.record import FormatError
 from ablate.core.records.run import (
     CONFIG_FILE,

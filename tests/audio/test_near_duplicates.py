@@ -11,11 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.audio.near_duplicates import (
-    compute_fingerprint,
-    describe_same_sounds,
-    find_same_sounds,
-)
+from ablate.audio.near_duplicates import compute_fingerprint, describe_same_sounds, find_same_sounds
 from ablate.audio.resampling import resample
 from ablate.audio.waveform_stream import Samples
 from tests.audio.sounds import create_tone

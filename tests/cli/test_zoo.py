@@ -8,11 +8,7 @@ from pathlib import Path
 import pytest
 
 from ablate.cli import bench, zoo
-from ablate.core.records.benchmarks import (
-    DrawTiming,
-    MaskerTiming,
-    MaskerTimingsReply,
-)
+from ablate.core.records.benchmarks import DrawTiming, MaskerTiming, MaskerTimingsReply
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = '''\

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from ablate.core.machine_errors import MachineError
-from ablate.core.records.messages import (
-    ProgressMessage,
-)
+from ablate.core.records.messages import ProgressMessage
 from ablate.executors.local import Pool
 from ablate.executors.worker import WorkerDiedError
 from ablate.runs import store

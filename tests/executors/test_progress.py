@@ -5,9 +5,7 @@ import re
 
 from rich.console import Console
 
-from ablate.core.records.messages import (
-    ProgressMessage,
-)
+from ablate.core.records.messages import ProgressMessage
 from ablate.executors.progress import progress_bar, show_progress
 from ablate.runs.job import RunJob
 

@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 from ablate.core.random import generator
 from ablate.model.masking import Clips, Grid
 from ablate.testing import Case, cases
-from maskers.unstructured import (
-    Bernoulli,
-    Grouped,
-    Lattice,
-    PoissonDisk,
-    Random,
-    SharedRandom,
-)
+from maskers.unstructured import Bernoulli, Grouped, Lattice, PoissonDisk, Random, SharedRandom
 
 
 def draw_context(masker, grid, batch, **fields):

@@ -7,12 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.core.records.score import PoolingScore
-from ablate.runs.predictions import (
-    ClipPredictions,
-    Part,
-    get_predictions_file,
-    write_predictions,
-)
+from ablate.runs.predictions import ClipPredictions, Part, get_predictions_file, write_predictions
 from ablate.runs.scores import is_score_by
 from ablate.runs.store import SCORES, read_scores
 from tests.report.conftest import KNN

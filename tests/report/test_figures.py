@@ -7,11 +7,7 @@ from matplotlib.figure import Figure
 
 from ablate.report.figures import plotly
 from ablate.report.figures.charts import _set_score_limits, _spread_equal_costs, draw_cost
-from ablate.report.figures.contrasts import (
-    _build_rows,
-    _compute_limits,
-    draw_forest,
-)
+from ablate.report.figures.contrasts import _build_rows, _compute_limits, draw_forest
 from ablate.report.figures.learning_curves import draw_learning_curves
 from ablate.report.figures.metrics import read_curves
 from ablate.report.figures.scores import _draw_reference, draw_scores

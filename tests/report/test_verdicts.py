@@ -18,11 +18,7 @@ from ablate.report.stats.cells import changes_random_init
 from ablate.report.stats.contrasts import list_contrasts
 from ablate.report.stats.power import compute_power, estimate_study_seeds
 from ablate.report.stats.residuals import NullLaw, estimate_variances
-from ablate.report.stats.statistics import (
-    compute_interaction_p,
-    correct_by_holm,
-    estimate_mean,
-)
+from ablate.report.stats.statistics import compute_interaction_p, correct_by_holm, estimate_mean
 from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.chosen_scores import FLAT, get_verdict, with_scores
 from tests.report.conftest import STATISTICS_POOLINGS, StudyBuilder, paired

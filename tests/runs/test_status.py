@@ -10,12 +10,7 @@ from ablate.config import loader
 from ablate.core.records.plan import MatchedSetting, MissingTask, StudyPlan
 from ablate.runs.lock import acquire_run
 from ablate.runs.pending import PendingWork
-from ablate.runs.status import (
-    collect_states,
-    format_preview,
-    format_summary,
-    is_unfinished,
-)
+from ablate.runs.status import collect_states, format_preview, format_summary, is_unfinished
 from tests.plans import (
     change_data,
     change_facts,

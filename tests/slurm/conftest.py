@@ -19,9 +19,7 @@ import torch
 
 from ablate.config.tree import from_plain
 from ablate.core.io import find_json
-from ablate.core.records.messages import (
-    ProgressMessage,
-)
+from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.planning import PlanRequest
 from ablate.core.records.run import RunConfig
 from ablate.runs import store

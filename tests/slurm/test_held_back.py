@@ -5,9 +5,7 @@ from pathlib import Path
 import pytest
 
 from ablate.core.records.jobs import EndMark
-from ablate.core.records.messages import (
-    ProgressMessage,
-)
+from ablate.core.records.messages import ProgressMessage
 from ablate.runs import store
 from ablate.runs.job import RunJob, RunOutcome
 from ablate.slurm import queue as slurm_queue

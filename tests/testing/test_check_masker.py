@@ -5,14 +5,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 import torch
 
-from ablate.model.masking import (
-    AbstractMasker,
-    Clips,
-    Grid,
-    Mask,
-    OutdatedMaskerError,
-    Promises,
-)
+from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, OutdatedMaskerError, Promises
 from ablate.parts import PartError, build
 from ablate.testing import check_masker
 from maskers import Energy, Random

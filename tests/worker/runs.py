@@ -8,10 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from ablate.core.records.messages import (
-    ProgressMessage,
-    RunReply,
-)
+from ablate.core.records.messages import ProgressMessage, RunReply
 from ablate.core.records.plan import EvaluatePlan
 from ablate.core.records.planning import PlanReply, PlanRequest, ResolvedRun, ResolvedTrial
 from ablate.runs.store import write_config

@@ -4,10 +4,7 @@ import pytest
 import torch
 
 from ablate.core.random import generator
-from ablate.core.records.benchmarks import (
-    MaskerTimingsRequest,
-    NamedMasker,
-)
+from ablate.core.records.benchmarks import MaskerTimingsRequest, NamedMasker
 from ablate.model.masking import Clips, Grid
 from ablate.worker.benchmarks.maskers import draw_blocks_one_by_one, time_maskers
 from maskers import MultiBlock

@@ -5,10 +5,7 @@ import copy
 import pytest
 import torch
 
-from ablate.core.records.benchmarks import (
-    NamedTrial,
-    StepTimingsRequest,
-)
+from ablate.core.records.benchmarks import NamedTrial, StepTimingsRequest
 from ablate.parts import build
 from ablate.worker.benchmarks.plain_jepa import PlainJEPA, PlainStep, Sizes
 from ablate.worker.benchmarks.steps import PLAIN, time_steps

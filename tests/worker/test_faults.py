@@ -12,10 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ablate.core.records.messages import (
-    RunReply,
-    RunRequest,
-)
+from ablate.core.records.messages import RunReply, RunRequest
 from ablate.training.signals import StopSignal
 from ablate.worker.main import serve
 from tests.worker.runs import (

@@ -3,10 +3,7 @@
 import numpy as np
 import soundfile
 
-from ablate.core.records.messages import (
-    GalleryRequest,
-    GalleryTrial,
-)
+from ablate.core.records.messages import GalleryRequest, GalleryTrial
 from ablate.worker.mask_gallery import draw_gallery
 
 

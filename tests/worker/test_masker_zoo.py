@@ -7,13 +7,8 @@ import pytest
 import soundfile
 import torch
 
-from ablate.core.records.benchmarks import (
-    NamedMasker,
-)
-from ablate.core.records.messages import (
-    GridMasks,
-    ZooRequest,
-)
+from ablate.core.records.benchmarks import NamedMasker
+from ablate.core.records.messages import GridMasks, ZooRequest
 from ablate.mask_analysis.sample_audio import SampleAudio
 from ablate.model.masking import Grid
 from ablate.parts import PartError

@@ -14,10 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ablate.core.records.messages import (
-    RunReply,
-    RunRequest,
-)
+from ablate.core.records.messages import RunReply, RunRequest
 from ablate.model.objectives import L2
 from ablate.model.transformer import Layers
 from ablate.parts import build, get_identity

@@ -13,10 +13,7 @@ from dataclasses import asdict, replace
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ablate.core.records.messages import (
-    RunReply,
-    RunRequest,
-)
+from ablate.core.records.messages import RunReply, RunRequest
 from ablate.core.records.plan import EvaluatePlan
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.signals import SIGNALS, StopSignal
@@ -34,7 +31,8 @@ PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
 EVALUATE = EvaluatePlan(every=30, clips=2, probe="knn", pooling="mean")
 # processes are forked from a server that has imported everything, since importing takes seconds
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["__main__", "ablate.worker.main", "torch._dynamo"])
+PRELOADED = "ablate.worker.main ablate.worker.run ablate.audio.synthetic sklearn.metrics"
+PROCESSES.set_forkserver_preload(["__main__", "torch._dynamo", *PRELOADED.split()])
 SIGNALLING = '''\
 """A user's masker that signals its own process at the steps in a file, once at each."""
 

@@ -11,9 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from ablate.core.records.messages import (
-    RunReply,
-)
+from ablate.core.records.messages import RunReply
 from ablate.parts import build
 from ablate.runs import store
 from ablate.worker import train

@@ -4,14 +4,7 @@ import re
 
 from markupsafe import Markup, escape
 
-from ablate.report.figures.style import (
-    COLOURS,
-    EQUIVALENCE_FILL,
-    GREY,
-    INK,
-    LIGHT_GREY,
-    Picture,
-)
+from ablate.report.figures.style import COLOURS, EQUIVALENCE_FILL, GREY, INK, LIGHT_GREY, Picture
 
 THEME = (
     {  # colour of the file -> variable of the page's style sheet

@@ -2,14 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ablate.report.pages.table import (
-    Column,
-    Row,
-    Table,
-    amount_cell,
-    number_cell,
-    text_cell,
-)
+from ablate.report.pages.table import Column, Row, Table, amount_cell, number_cell, text_cell
 from ablate.report.pages.tables import build_factor_columns, build_variant_cells, compute_mean
 from ablate.report.results import Results, TrialResult
 from ablate.report.run import RunResult

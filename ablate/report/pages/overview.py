@@ -5,12 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from ablate.core.records.findings import Findings, VerdictFinding
 from ablate.report.pages.escaping import escape_markdown
-from ablate.report.pages.index import (
-    DECIDED_WORDS,
-    PublishedReport,
-    collect_notes,
-    is_interaction,
-)
+from ablate.report.pages.index import DECIDED_WORDS, PublishedReport, collect_notes, is_interaction
 from ablate.report.pages.sentences import ABSOLUTE
 from ablate.report.pages.table import (
     MINUS,

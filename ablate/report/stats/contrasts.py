@@ -10,13 +10,7 @@ the score minus the score of the same encoder at random init.
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from ablate.report.results import (
-    PENDING_STATES,
-    Results,
-    TrialResult,
-    format_variant,
-    get_levels,
-)
+from ablate.report.results import PENDING_STATES, Results, TrialResult, format_variant, get_levels
 from ablate.report.stats.cells import (
     build_arm,
     changes_random_init,

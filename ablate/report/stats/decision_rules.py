@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ablate.core.records.plan import StudyPlan
-from ablate.report.stats.boundaries import (
-    compute_level,
-    compute_spent_share,
-    correct_for_looks,
-)
+from ablate.report.stats.boundaries import compute_level, compute_spent_share, correct_for_looks
 from ablate.report.stats.statistics import correct_by_holm
 
 

@@ -6,14 +6,7 @@ from typing import Any
 
 from scipy import stats
 
-from ablate.report.pages.table import (
-    Column,
-    Table,
-    interval_cell,
-    number_cell,
-    p_cell,
-    text_cell,
-)
+from ablate.report.pages.table import Column, Table, interval_cell, number_cell, p_cell, text_cell
 from ablate.report.pages.tables import format_score_name
 from ablate.report.results import Results, TrialResult, format_variant
 from ablate.report.stats.decision_rules import format_coverage

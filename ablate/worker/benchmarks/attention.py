@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 
 from ablate.core.random import generator
-from ablate.core.records.benchmarks import (
-    KernelTiming,
-)
+from ablate.core.records.benchmarks import KernelTiming
 from ablate.model.attention import Kernel, attend, list_kernels
 from ablate.model.segments import Segments
 

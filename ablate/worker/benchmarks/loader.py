@@ -7,11 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ablate.core.records.benchmarks import (
-    LoaderTiming,
-    LoaderTimingsReply,
-    LoaderTimingsRequest,
-)
+from ablate.core.records.benchmarks import LoaderTiming, LoaderTimingsReply, LoaderTimingsRequest
 from ablate.parts import build
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks

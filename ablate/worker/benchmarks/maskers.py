@@ -19,9 +19,7 @@ from ablate.core.records.benchmarks import (
     MaskerTimingsRequest,
     NamedMasker,
 )
-from ablate.core.records.messages import (
-    ProgressMessage,
-)
+from ablate.core.records.messages import ProgressMessage
 from ablate.model.masking import AbstractMasker, Clips, Grid
 from ablate.parts import PartError, build
 from ablate.worker.datasets import Emit

@@ -14,14 +14,8 @@ from typing import Any
 
 import torch
 
-from ablate.core.records.benchmarks import (
-    StepTiming,
-    StepTimingsReply,
-    StepTimingsRequest,
-)
-from ablate.core.records.messages import (
-    ProgressMessage,
-)
+from ablate.core.records.benchmarks import StepTiming, StepTimingsReply, StepTimingsRequest
+from ablate.core.records.messages import ProgressMessage
 from ablate.model.attention import KernelChoice, record_kernels
 from ablate.model.predictor import Joint
 from ablate.model.vit import ViT
