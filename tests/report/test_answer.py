@@ -75,7 +75,7 @@ def test_a_gain_is_described_as_what_training_adds_followed_by_the_scores(
     builder.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
     results = builder.results()
     rows = build_robustness_table(results).rows
-    masker, patchifier, scores = write_answer(compute_verdicts(results), rows)
+    masker, patchifier, scores, *_ = write_answer(compute_verdicts(results), rows)
     assert "training adds" not in masker
     assert re.fullmatch(
         r"patchifier: training adds \d+\.\d points more to strips than to squares\.", patchifier
@@ -99,7 +99,7 @@ def test_many_levels_are_counted(builder: StudyBuilder) -> None:
 def test_equivalence_without_learning_is_qualified(builder: StudyBuilder, level: float) -> None:
     builder.factors, builder.levels_score = {"masker": ["random", "block"]}, lambda levels: level
     builder.noise = 0.02
-    first, second = write_answer(compute_verdicts(builder.results()))
+    first, second, *_ = write_answer(compute_verdicts(builder.results()))
     assert first.startswith(
         "There is no evidence of learning: the trained baseline is not shown to be better than its"
     )
@@ -112,7 +112,7 @@ def test_missing_learning_is_reported_first(builder: StudyBuilder) -> None:
     assert lines[0] == (
         "With squares the trained baseline is not shown to be better than its random init."
     )
-    assert [line.split(":")[0].split()[0] for line in lines[1:]] == ["masker", "patchifier"]
+    assert [line.split(":")[0].split()[0] for line in lines[1:3]] == ["masker", "patchifier"]
 
 
 @pytest.mark.parametrize(
@@ -126,3 +126,18 @@ def test_a_study_without_comparisons_has_a_plain_answer(
     nothing = replace(results, trials=tuple(replace(t, score=None) for t in results.trials))
     verdicts: tuple[Verdict, ...] = compute_verdicts(nothing)
     assert words in write_answer(verdicts)[0]
+
+
+def test_the_answer_ends_with_the_strongest_baselines_without_training(
+    builder: StudyBuilder,
+) -> None:
+    builder.levels_score = lambda levels: 40.0 if levels["masker"] == "random" else 20.0
+    verdicts = compute_verdicts(builder.results())
+    untrained = [v for v in verdicts if v.contrast.family == "untrained"]
+    assert {v.word for v in untrained} >= {"better", "worse"}
+    lines = [line for line in write_answer(verdicts) if line.startswith("The strongest baseline")]
+    assert len(lines) == len({v.contrast.against for v in untrained})
+    for verdict in untrained:
+        [line] = [line for line in lines if verdict.contrast.against in line]
+        [clause] = [c for c in line.split(";") if verdict.contrast.level.replace(", ", " + ") in c]
+        assert verdict.word in clause

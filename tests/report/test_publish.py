@@ -70,6 +70,20 @@ def test_every_link_of_the_results_page_has_a_target(
     assert all((into.parent / link.partition("#")[0]).is_file() for link in links(page))
 
 
+def test_a_foreword_stands_before_the_first_question(
+    reported: StudyBuilder, tmp_path: Path
+) -> None:
+    into = tmp_path / "results" / "masking"
+    publish_report(reported.report, into)
+    page = write_results_page([into], into.parent)
+    (into.parent / "foreword.md").write_text("## What is new\n\nMuch.\n")
+    heading, _, rest = write_results_page([into], into.parent).partition(
+        "\n\n## What is new\n\nMuch."
+    )
+    assert heading + rest == page
+    assert "##" not in heading
+
+
 def test_verdicts_within_a_combination_are_listed_if_the_pooled_one_differs(
     reported: StudyBuilder, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
-"""Writes the answer to a study's question: one sentence per factor, after one about learning."""
+"""Writes the answer to a study's question: learning, factors, and baselines without training."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ablate.report.pages.sentences import format_scope
 from ablate.report.pages.table import Row, format_number
@@ -41,7 +42,7 @@ def write_lead(results: Results) -> str:
 
 
 def write_answer(verdicts: Sequence[Verdict], robustness: Sequence[Row] = ()) -> list[str]:
-    """Writes one sentence per factor: which levels are better, worse, equivalent or undecided.
+    """Writes which levels and which variants are better, worse, equivalent or undecided.
 
     Args:
         verdicts: All verdicts of the study.
@@ -49,8 +50,9 @@ def write_answer(verdicts: Sequence[Verdict], robustness: Sequence[Row] = ()) ->
             are reported in a second sentence.
 
     Returns:
-        The sentences. If the baseline is not significantly better than its own random init, the
-        first one says so, since encoders that learned nothing are alike, too.
+        The sentences: one per factor, then the variants beside the strongest baselines without
+        training. If the baseline is not significantly better than its own random init, the first
+        one says so, since encoders that learned nothing are alike, too.
     """
     pooled = [verdict for verdict in verdicts if verdict.contrast.family == "pooled"]
     if not pooled:
@@ -69,7 +71,22 @@ def write_answer(verdicts: Sequence[Verdict], robustness: Sequence[Row] = ()) ->
         sentences += _write_scores(
             factor, [r for r in robustness if not r["judged"] and r["factor"] == factor]
         )
+    sentences += _write_untrained([v for v in verdicts if v.contrast.family == "untrained"])
     return [_write_learning(unsure, learned=learned), *sentences] if unsure else sentences
+
+
+def _write_untrained(verdicts: Sequence[Verdict]) -> list[str]:
+    """Writes one sentence per baseline without training that is the strongest for some variant."""
+    scored = [
+        replace(v, contrast=replace(v.contrast, level=v.contrast.level.replace(", ", " + ")))
+        for v in verdicts
+        if v.estimate.mean is not None
+    ]
+    return [
+        "The strongest baseline without training: "
+        f"{_write_factor([v for v in scored if v.contrast.against == name], (), learned=True)}."
+        for name in dict.fromkeys(verdict.contrast.against for verdict in scored)
+    ]
 
 
 def _write_learning(unsure: Sequence[Verdict], *, learned: bool) -> str:

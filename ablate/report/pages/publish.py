@@ -13,6 +13,7 @@ from ablate.report.pages.methods import FILES_PREFIX
 from ablate.report.pages.overview import write_overview
 
 RESULTS_PAGE = "README.md"  # in the folder of the published reports
+FOREWORD = "foreword.md"  # written by hand, in the same folder
 HEADING = "# Results\n\nWritten by `ablate publish` from the reports in this folder."
 GALLERY_HEADING = "## Mask gallery"
 ABSOLUTE_OVERRIDE = re.compile(r"^(# override: [^=\n]+=)/\S*/", re.MULTILINE)
@@ -58,9 +59,13 @@ def publish_report(report: Path, into: Path, *, include_gallery: bool = True) ->
 def write_results_page(folders: Sequence[Path], root: Path) -> str:
     """Writes the page that lists the reports in `folders`, as Markdown for the folder `root`.
 
+    The text of `foreword.md` in `root`, if there is one, stands before the first question.
+
     Raises:
         ValueError: If a report lacks its findings, or is outside `root`.
     """
     groups = group_by_question(folders, root)
-    pieces = [HEADING, write_overview(groups), write_contrasts(groups) if groups else ""]
+    file = root / FOREWORD
+    foreword = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+    pieces = [HEADING, foreword, write_overview(groups), write_contrasts(groups) if groups else ""]
     return "\n\n".join(piece for piece in pieces if piece) + "\n"
