@@ -8,10 +8,11 @@ from maskers.combinators import DeadZone, Guard, Mixture, MultiMask, Subsample
 from maskers.content import Energy, Informed, SilenceExcluded, VarianceWeighted
 from maskers.curricula import Curriculum, ScheduledSetting
 from maskers.devices import EqualCounts
+from maskers.guided import AttentionGuided, HardPatches, LossWeighted
 from maskers.legacy import LegacyMultiBlock
 from maskers.noise import Noise, PowerLaw, VoidAndCluster
 from maskers.regions import BlockWise, Clusters, InverseBlock
-from maskers.roles import Invert, PredictVisible
+from maskers.roles import EveryPatch, Invert, PredictVisible
 from maskers.spans import M2DSpans, RandomSpans, SeparateSpans, Spans
 from maskers.strips import (
     FrequencyStrips,
@@ -33,6 +34,7 @@ FORMER_NAMES = {
 }
 
 __all__ = [
+    "AttentionGuided",
     "BandSplit",
     "Bernoulli",
     "BlockWise",
@@ -43,15 +45,18 @@ __all__ = [
     "DeadZone",
     "Energy",
     "EqualCounts",
+    "EveryPatch",
     "FrequencyStrips",
     "Grouped",
     "Guard",
+    "HardPatches",
     "Infill",
     "Informed",
     "InverseBlock",
     "Invert",
     "Lattice",
     "LegacyMultiBlock",
+    "LossWeighted",
     "M2DSpans",
     "Mixture",
     "MultiBlock",

@@ -108,7 +108,8 @@ class UnionComplement(AbstractMasker):
         num_blocks: Number of rectangles.
         area: Share of a clip per rectangle. From a pair, it is drawn uniformly.
         aspect: Range of height over width of a rectangle, each as a share of its axis.
-        sizes: Whether the rectangles of a sample, or of the whole batch, share one size.
+        sizes: Whether the rectangles of a sample, or of the whole batch, share one size, or every
+            one (`block`) has its own.
         as_in_reference_code: As in the code of V-JEPA: one size per batch, the aspect uniform and
             in patches (1 is a square of patches), and what exceeds the grid is cut off.
 
@@ -119,7 +120,7 @@ class UnionComplement(AbstractMasker):
     num_blocks: int = 8
     area: float | tuple[float, float] = 0.15
     aspect: tuple[float, float] = (0.75, 1.50)
-    sizes: Literal["sample", "batch"] = "sample"
+    sizes: Literal["sample", "batch", "block"] = "sample"
     as_in_reference_code: bool = field(default=False, metadata={"as_before": False})
 
     def __post_init__(self) -> None:
@@ -129,6 +130,11 @@ class UnionComplement(AbstractMasker):
         check_range("aspect", self.aspect, low=0.01, high=100)
         if least == 0 or most == 1:
             raise ValueError(f"`area` {self.area} hides nothing or everything; stay inside (0, 1)")
+        if self.as_in_reference_code and self.sizes == "block":
+            raise ValueError(
+                "`sizes: block` is not in the reference code, whose blocks share one size; leave "
+                "out `as_in_reference_code` or `sizes`"
+            )
 
     @property
     def _share_sizes(self) -> bool:
@@ -152,10 +158,11 @@ class UnionComplement(AbstractMasker):
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         columns = clips.num_columns.unsqueeze(1)
+        num_sizes = self.num_blocks if self.sizes == "block" else 1
         draw = _draw_reference_sides if self.as_in_reference_code else draw_sides
         height, width = draw(
             grid,
-            (1 if self._share_sizes else batch, 1),
+            (1 if self._share_sizes else batch, num_sizes),
             area=check_range("area", self.area, low=0, high=1),
             aspect=self.aspect,
             columns=columns,

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablate.model.mask_sampling import choose, choose_lowest, round_share
+from ablate.model.mask_sampling import choose, choose_lowest
 from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_range
-from maskers.sampling import check_ratio, hide_rest
+from maskers.sampling import break_ties, check_ratio, count_hidden, draw_race_keys, hide_rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,8 @@ class VarianceWeighted(AbstractMasker):
             _compute_spread(clips.get_content(self), self.measure).double().clamp(min=1e-30).log()
         )
         drawn = self.selection == "draw"
-        keys = _draw_race_keys(weight, generator) if drawn else _break_ties(-weight, generator)
-        hidden = choose_lowest(_count_hidden(valid, self.ratio), keys, among=valid)
+        keys = draw_race_keys(weight, generator) if drawn else break_ties(-weight, generator)
+        hidden = choose_lowest(count_hidden(valid, self.ratio), keys, among=valid)
         hidden = _add_hints(hidden, self.hint_ratio, valid=valid, generator=generator)
         return hide_rest(valid & ~hidden, valid)
 
@@ -111,8 +111,8 @@ class Energy(AbstractMasker):
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         valid = clips.valid
         level = clips.get_content(self).mean(dim=-1).double()
-        keys = _draw_race_keys(self.temperature * level, generator)
-        hidden = choose_lowest(_count_hidden(valid, self.ratio), keys, among=valid)
+        keys = draw_race_keys(self.temperature * level, generator)
+        hidden = choose_lowest(count_hidden(valid, self.ratio), keys, among=valid)
         return hide_rest(valid & ~hidden, valid)
 
 
@@ -138,9 +138,10 @@ class SilenceExcluded(AbstractMasker):
 
     def __post_init__(self) -> None:
         check_range("below", self.below, low=0, high=100)
-        if self.masker.promises.needs == "features":
+        needs = self.masker.promises.needs
+        if needs not in (None, "patches"):
             raise ValueError(
-                "silence is measured on patches, and this `masker` needs features; "
+                f"silence is measured on patches, and this `masker` needs {needs}; "
                 "a masker can get only one of the two"
             )
 
@@ -209,8 +210,8 @@ class Informed(AbstractMasker):
         sides = torch.stack([valid & left, valid & ~left], dim=1).float()
         centres = F.normalize(sides @ features, dim=-1)  # (batch, sides, dim)
         cosines = (features @ centres.mT).amax(dim=-1) / features.norm(dim=-1).clamp(min=1e-12)
-        keys = _break_ties(cosines.double(), generator)
-        hidden = choose_lowest(_count_hidden(valid, self.ratio), keys, among=valid)
+        keys = break_ties(cosines.double(), generator)
+        hidden = choose_lowest(count_hidden(valid, self.ratio), keys, among=valid)
         hidden = _add_hints(hidden, self.hint_ratio, valid=valid, generator=generator)
         return hide_rest(valid & ~hidden, valid)
 
@@ -229,25 +230,6 @@ def _compute_spread(patches: Tensor, measure: Literal["mad", "variance"]) -> Ten
         away = away.abs_() if measure == "mad" else away.square_()
         spread[clip : clip + step] = away.mean(dim=-1)
     return spread
-
-
-def _count_hidden(valid: Tensor, ratio: float) -> Tensor:
-    count = valid.sum(dim=1)
-    return count - round_share(count, 1 - ratio)
-
-
-def _draw_race_keys(log_weight: Tensor, generator: torch.Generator) -> Tensor:
-    """Draws keys whose k lowest are k draws without replacement in proportion to weight.
-
-    A key is an exponential waiting time with the weight as rate (Efraimidis and Spirakis, 2006).
-    """
-    wait = torch.rand(log_weight.shape, generator=generator, dtype=torch.double)
-    return (-torch.log1p(-wait)).clamp(min=1e-300).log() - log_weight
-
-
-def _break_ties(scores: Tensor, generator: torch.Generator) -> Tensor:
-    """Adds noise that orders equal scores at random, too small to reorder others."""
-    return scores + 1e-12 * torch.rand(scores.shape, generator=generator, dtype=torch.double)
 
 
 def _add_hints(

@@ -48,6 +48,32 @@ class Invert(AbstractMasker):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EveryPatch(AbstractMasker):
+    """Shows every patch, and predicts every patch but the first, from those before it.
+
+    For encoders with causal attention, which hide what is to be predicted by themselves: use
+    `ablate.model.next_patch.NextPatch` as the predictor and `causal: true` on the encoder.
+    Next-embedding prediction: Xu et al., 2025, https://arxiv.org/abs/2512.16922.
+
+    Example:
+        masker: {type: maskers.EveryPatch}
+    """
+
+    @property
+    def promises(self) -> Promises:
+        return Promises(
+            context=(1.0, 1.0),
+            overlap=True,
+            unvisited="the first patch has none before it, and all masks are the same",
+        )
+
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        targets = clips.valid.clone()
+        targets[:, 0] = False
+        return Mask(clips.valid.clone(), targets.unsqueeze(1))
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictVisible(AbstractMasker):
     """Adds the context of another masker to its targets, as one more target block.
 

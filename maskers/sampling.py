@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ablate.model.mask_sampling import choose
+from ablate.model.mask_sampling import choose, round_share
 from ablate.model.masking import Grid, Mask, check_range
 
 
@@ -22,6 +22,26 @@ def check_ratio(ratio: float | tuple[float, float]) -> tuple[float, float]:
 def hide_rest(context: Tensor, valid: Tensor) -> Mask:
     """Makes one target block of all valid patches that are not context, both (batch, patches)."""
     return Mask(context, (valid & ~context).unsqueeze(1))
+
+
+def count_hidden(valid: Tensor, ratio: float) -> Tensor:
+    """Counts the patches that are hidden if `ratio` of those in `valid` are, int64 (batch,)."""
+    count = valid.sum(dim=1)
+    return count - round_share(count, 1 - ratio)
+
+
+def draw_race_keys(log_weight: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws keys whose k lowest are k draws without replacement in proportion to weight.
+
+    A key is an exponential waiting time with the weight as rate (Efraimidis and Spirakis, 2006).
+    """
+    wait = torch.rand(log_weight.shape, generator=generator, dtype=torch.double)
+    return (-torch.log1p(-wait)).clamp(min=1e-300).log() - log_weight
+
+
+def break_ties(scores: Tensor, generator: torch.Generator) -> Tensor:
+    """Adds noise that orders equal scores at random, too small to reorder others."""
+    return scores + 1e-12 * torch.rand(scores.shape, generator=generator, dtype=torch.double)
 
 
 def scatter(

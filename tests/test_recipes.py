@@ -189,6 +189,8 @@ def build_trial(text, folder):
         ("wavlm", (1, 780), 85.7),
         ("mert_rvq", (1, 250), 85.7),
         ("lejepa_audio", (8, 16), 86),
+        ("matpac", (5, 38), 86),
+        ("nepa", (8, 64), 86),
         ("m2d_x", (5, 38), 86),
         ("s_jepa", (8, 64), 86),
         ("sslam", (8, 64), 86),

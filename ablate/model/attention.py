@@ -82,6 +82,11 @@ def record_kernels(served: dict[str, KernelChoice]) -> Iterator[None]:
         _recorders.remove(served)
 
 
+def _serves_varlen(query: Tensor, kernel: Kernel | None) -> bool:
+    width = query.shape[-1]
+    return (kernel or choose_kernel(query.device, query.dtype, width).kernel) == "varlen"
+
+
 def _record(choice: KernelChoice) -> None:
     for served in _recorders:
         served.setdefault(choice.name, choice)
@@ -128,7 +133,8 @@ def attend(
         value: The same shape.
         segments: The segments, whose lengths add up to `tokens`.
         kernel: By default the one that `choose_kernel` returns. Filler tokens, and tokens that
-            exclude themselves, are always handled by PyTorch's attention with a mask.
+            exclude themselves, are always handled by PyTorch's attention with a mask; so are
+            causal segments where `varlen` would serve.
 
     Returns:
         `(tokens, heads, dim)`. Rows of filler tokens are undefined.
@@ -144,7 +150,7 @@ def attend(
     if segments.filler is not None:  # no xformers bias covers filler in a padded batch
         _record(MASKED)
         return _attend_cells(query, key, value, segments.allowed_on(query.device))
-    if segments.any_excludes_self:
+    if segments.any_excludes_self or (segments.causal and _serves_varlen(query, kernel)):
         _record(MASKED)
         return _attend_padded(query, key, value, segments)
     if kernel is None:
@@ -160,12 +166,15 @@ def _attend_xformers(query: Tensor, key: Tensor, value: Tensor, segments: Segmen
     operator, obstacle = _find_xformers_operator(query.device, query.dtype, query.shape[-1])
     if operator is None:
         raise KernelUnavailableError(f"the attention kernel `xformers` cannot serve: {obstacle}")
-    bias = segments.cached(
-        "bias", query.device, lambda: _block_diagonal_bias(segments.lengths, query.device)
-    )
+    bias = segments.cached("bias", query.device, lambda: _create_bias(segments, query.device))
     row = (part.unsqueeze(0) for part in (query, key, value))  # a batch of one
     attended: Tensor = memory_efficient_attention(*row, attn_bias=bias)
     return attended.squeeze(0)
+
+
+def _create_bias(segments: Segments, device: torch.device) -> Any:
+    bias = _block_diagonal_bias(segments.lengths, device)
+    return bias.make_causal() if segments.causal else bias
 
 
 def _block_diagonal_bias(lengths: tuple[int, ...], device: torch.device) -> Any:
@@ -234,7 +243,10 @@ def _attend_segments(query: Tensor, key: Tensor, value: Tensor, segments: Segmen
     if segments.has_equal_lengths:
         batch = len(segments.lengths)
         attended = F.scaled_dot_product_attention(
-            _batched(query, batch), _batched(key, batch), _batched(value, batch)
+            _batched(query, batch),
+            _batched(key, batch),
+            _batched(value, batch),
+            is_causal=segments.causal,
         )
         return rearrange(attended, "batch heads tokens dim -> (batch tokens) heads dim")
     if max(segments.lengths) <= SHORT:
@@ -245,7 +257,8 @@ def _attend_segments(query: Tensor, key: Tensor, value: Tensor, segments: Segmen
         rearrange(part, "tokens heads dim -> 1 heads tokens dim") for part in (query, key, value)
     )
     split = (torch.split(row, list(segments.lengths), dim=2) for row in rows)
-    each = map(F.scaled_dot_product_attention, *split)
+    attend_one = functools.partial(F.scaled_dot_product_attention, is_causal=segments.causal)
+    each = map(attend_one, *split)
     return torch.cat([rearrange(one, "1 heads tokens dim -> tokens heads dim") for one in each])
 
 

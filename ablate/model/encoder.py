@@ -6,7 +6,7 @@ say what to build; `build` returns the module.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -16,6 +16,7 @@ from ablate.model.packing import Packing
 from ablate.model.transformer import initialise
 
 Hidden = Literal["drop", "replace"]
+Support = Literal["embedding", "attention"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,29 @@ class Encoder(nn.Module, ABC):
                 makes the result deterministic (no drop path).
         """
 
+    def embed(self, patches: Tensor, packing: Packing) -> Tensor:
+        """Maps patches to tokens before the first layer, without positions: `(tokens, dim)`.
+
+        Only encoders whose settings support `embedding` can.
+
+        Args:
+            patches: `(clips, patches, pixels)`.
+            packing: Which patches become tokens.
+        """
+        raise NotImplementedError(f"`{type(self).__name__}` does not embed patches separately")
+
+    def measure_attention(self, patches: Tensor, packing: Packing) -> Tensor:
+        """Measures how much attention each patch receives in the last layer: `(tokens,)`.
+
+        It is the attention of the summary token if there is one, else the mean over all tokens of
+        the sample, averaged over heads. Only encoders whose settings support `attention` can.
+
+        Args:
+            patches: `(clips, patches, pixels)`.
+            packing: Which patches become tokens.
+        """
+        raise NotImplementedError(f"`{type(self).__name__}` does not measure its attention")
+
     @abstractmethod
     def flops(self, packing: Packing) -> int:
         """Counts the floating-point operations of one forward pass, 2 per multiply-add."""
@@ -77,6 +101,8 @@ class AbstractEncoder(ABC):
         >>> ViT(dim=64, layers=2, heads=4).build(Grid(freq=4, time=8), pixels=256).dim
         64
     """
+
+    supports: ClassVar[frozenset[Support]] = frozenset()  # further methods of the encoder
 
     @abstractmethod
     def build(self, grid: Grid, pixels: int) -> Encoder:

@@ -37,6 +37,7 @@ class JEPA(nn.Module):
         self.target = target
         self.seed = seed
         initialise(predictor, seed, "predictor")
+        target.attach(predictor)
 
     @property
     def probed_encoder(self) -> Encoder:
@@ -52,6 +53,7 @@ class JEPA(nn.Module):
         *,
         rng: StepRandom | None = None,
         view: Tensor | None = None,
+        progress: float = 0.0,
     ) -> Prediction:
         """Predicts the targets of a batch.
 
@@ -63,6 +65,7 @@ class JEPA(nn.Module):
             rng: Random numbers of the training step; by default those of step 0.
             view: What the context encoder sees instead of `patches`, of the same shape; the target
                 is computed from `patches`.
+            progress: The share of training that is done, in [0, 1].
 
         Raises:
             ValueError: A sample has no context or no target.
@@ -74,6 +77,7 @@ class JEPA(nn.Module):
             by_block=self.predictor.by_block,
             padded=batching == "pad",
             rng=rng or StepRandom(self.seed, step=0),
+            progress=progress,
         )
         seen = patches if view is None else view
         visible = encode_visible(self.encoder, seen, query.context, query, rng=query.rng)
@@ -92,9 +96,13 @@ class JEPA(nn.Module):
             visible=visible,
         )
 
-    def update_target(self, momentum: float) -> None:
-        """Moves the target towards the context encoder, by 1 - `momentum` of the distance."""
+    def update_target(self, momentum: float, progress: float = 0.0) -> None:
+        """Moves the target towards the context encoder, by 1 - `momentum` of the distance.
+
+        `progress` is the share of training that is done, in [0, 1].
+        """
         self.target.update(self.encoder, momentum)
+        self.target.finish_step(progress)
 
     def flops(self, query: PredictionQuery) -> int:
         """Counts the floating-point operations of a training step; see `step_flops`."""

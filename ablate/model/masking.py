@@ -12,6 +12,8 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
+Needs = Literal["patches", "features", "attention", "loss"]
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -50,8 +52,8 @@ class Clips:
             whole columns. Shares and counts refer to valid patches only.
         progress: The share of training that is done, in [0, 1].
         content: What `promises.needs` of the masker names, float (batch, patches, dim): the values
-            of the patches, or features of the encoder that is being trained. None if the masker
-            needs neither.
+            of the patches, or what the model that is being trained makes of them. None if the
+            masker needs neither.
 
     Example:
         >>> from ablate import Clips, Grid
@@ -149,8 +151,11 @@ class Promises:
         overlap: A patch may be both context and target.
         coupled: Samples of a batch share sizes or masks, so masks are drawn for the global batch.
         copies: Masks per clip.
-        needs: What `clips.content` must hold: `patches` for the values of the patches, `features`
-            for those of the encoder that is being trained.
+        needs: What `clips.content` must hold: `patches` for their values; of the model that is
+            being trained, `features` of the encoder that is evaluated, the `attention` that each
+            patch receives in its last layer, or the `loss` of each patch when it is predicted
+            from a random half of the others. Masks that need the model are drawn when their step
+            begins, and not ahead of it; the loss costs two forward passes.
         uneven: Why some patch is context or target less than half or more than twice as often as
             the average patch. Empty if none is.
         unvisited: Why some patch is never context, or never a target. Empty if none is.
@@ -167,7 +172,7 @@ class Promises:
     overlap: bool = False
     coupled: bool = False
     copies: int = 1
-    needs: Literal["patches", "features"] | None = None
+    needs: Needs | None = None
     uneven: str = ""
     unvisited: str = ""
     slow: str = ""

@@ -31,6 +31,7 @@ class PredictionQuery:
     device: torch.device
     rng: StepRandom  # random numbers of the training step
     by_block: bool = False  # one query per target block, instead of one per sample
+    progress: float = 0.0  # share of training that is done
     padded: bool = False  # context and query tokens are padded to the longest segment
 
     @property

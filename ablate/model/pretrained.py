@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ablate.model.encoder import AbstractEncoder, Encoder
+from ablate.model.encoder import AbstractEncoder, Encoder, Support
 from ablate.model.masking import Grid
 from ablate.model.packing import find_rows
 from ablate.model.prediction_query import PredictionQuery
@@ -52,13 +52,18 @@ class Pretrained(AbstractEncoder):
 
     def __getattr__(self, name: str) -> Any:
         """Returns a setting of the saved encoder, such as `hidden` or `layers`."""
-        if name.startswith("_") or name not in ("hidden", "layers", "summary", "stem"):
+        if name.startswith("_") or name not in ("hidden", "layers", "summary", "stem", "causal"):
             raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`")
         try:
             encoder = self.saved.encoder
         except ValueError as error:  # reported when the trial is validated
             raise AttributeError(str(error)) from error
         return getattr(encoder, name)
+
+    @property
+    def supports(self) -> frozenset[Support]:  # type: ignore[override]  # depends on the folder
+        """What the saved encoder supports."""
+        return self.saved.encoder.supports
 
     def build(self, grid: Grid, pixels: int) -> Encoder:
         return self.saved.encoder.build(grid, pixels)

@@ -11,7 +11,8 @@ from ablate.model.codebook import nearest, one_hot
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
 from ablate.model.prediction_query import PredictionQuery
-from ablate.model.targets import AbstractTarget, DrawPatches, Target, TargetValues, standardise
+from ablate.model.targets import AbstractTarget, DrawPatches, Target, TargetValues
+from ablate.model.token_norms import standardise
 
 
 @dataclass(frozen=True, kw_only=True)

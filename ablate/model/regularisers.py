@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ablate.core.device import on_device
 from ablate.model.prediction import Prediction
-from ablate.model.targets import segment_means
+from ablate.model.token_norms import segment_means
 
 
 class AbstractRegulariser(ABC):

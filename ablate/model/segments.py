@@ -23,15 +23,17 @@ class Segments:
             segments of equal lengths.
         exclude_self: bool `(tokens,)` on the CPU: tokens that attend to their whole segment
             except themselves. A token that is alone in its segment still attends to itself.
+        causal: Whether a token attends only to itself and to those before it in its segment.
 
     Raises:
-        ValueError: A segment is empty, filler is in segments of different lengths, or a mark has
-            the wrong number of tokens.
+        ValueError: A segment is empty, filler is in segments of different lengths, a mark has
+            the wrong number of tokens, or causal segments have filler or marks.
     """
 
     lengths: tuple[int, ...]
     filler: Tensor | None = field(default=None, compare=False)
     exclude_self: Tensor | None = field(default=None, compare=False)
+    causal: bool = False
 
     def __post_init__(self) -> None:
         if not self.lengths or min(self.lengths) < 1:
@@ -41,6 +43,8 @@ class Segments:
         for name, marked in (("filler", self.filler), ("exclude_self", self.exclude_self)):
             if marked is not None and len(marked) != self.num_tokens:
                 raise ValueError(f"`{name}` marks {len(marked)} tokens of {self.num_tokens}")
+            if marked is not None and self.causal:
+                raise ValueError(f"causal segments cannot have `{name}`")
 
     @property
     def num_tokens(self) -> int:
@@ -60,6 +64,8 @@ class Segments:
     @property
     def num_pairs(self) -> int:
         """Number of (query, key) pairs within segments, including filler."""
+        if self.causal:
+            return sum(length * (length + 1) // 2 for length in self.lengths)
         return sum(length * length for length in self.lengths)
 
     @cached_property
@@ -85,6 +91,9 @@ class Segments:
         `(segments, 1, longest, longest)` with queries before keys.
         """
         real = self.real.unsqueeze(1)
+        if self.causal:
+            longest = real.shape[-1]
+            return (real & torch.ones(longest, longest, dtype=torch.bool).tril()).unsqueeze(1)
         if self.exclude_self is None or not self.any_excludes_self:
             return real.unsqueeze(1)
         marks = self.exclude_self

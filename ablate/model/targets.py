@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.core.device import on_device
 from ablate.model.context_encoding import encode_visible, input_packing
 from ablate.model.encoder import Encoded, Encoder
 from ablate.model.masking import Grid
+from ablate.model.moving_average import move_towards
 from ablate.model.packing import Packing, find_rows
 from ablate.model.prediction_query import PredictionQuery
+from ablate.model.token_norms import instance_norm, segment_means, standardise
 from ablate.parts import AS_BEFORE
 
 # maps a number to (clips, patches, pixels) of some clips and their valid patches,
@@ -63,6 +64,24 @@ class Target(nn.Module, ABC):
     @abstractmethod
     def update(self, encoder: Encoder, momentum: float) -> None:
         """Moves towards the context encoder, by 1 - `momentum` of the distance."""
+
+    def attach(self, predictor: nn.Module) -> None:
+        """Lets the target read the predictor. Called once, when the weights of both are set."""
+
+    @property
+    def pending(self) -> list[Tensor]:
+        """Sums over the clips of a step, which are added up over ranks before `finish_step`."""
+        return []
+
+    def discard_pending(self) -> None:
+        """Clears the sums of a step that is repeated."""
+
+    def finish_step(self, progress: float) -> None:
+        """Updates what follows anything but the context encoder, after each step.
+
+        Args:
+            progress: The share of training that is done, in [0, 1].
+        """
 
 
 class AbstractTarget(ABC):
@@ -198,15 +217,9 @@ class TeacherTarget(Target):
     def _normalise(self, tokens: Tensor) -> Tensor:
         return normalise_features(self.settings, tokens)
 
-    @torch.no_grad()
     def update(self, encoder: Encoder, momentum: float) -> None:
-        """Sets target = momentum * target + (1 - momentum) * encoder.
-
-        Weights are float32 even under autocast: in bfloat16, steps of 1e-4 would be lost.
-        """
-        targets: list[Tensor] = list(self.encoder.parameters())
-        sources: list[Tensor] = list(encoder.parameters())
-        torch._foreach_lerp_(targets, sources, 1 - momentum)
+        """Sets target = momentum * target + (1 - momentum) * encoder."""
+        move_towards(self.encoder, encoder, momentum)
 
 
 def combine_layers(settings: Teacher, encoded: Encoded, packing: Packing) -> Tensor:
@@ -276,23 +289,3 @@ class PixelTarget(Target):
 
     def update(self, encoder: Encoder, momentum: float) -> None:
         """Does nothing: pixels are fixed."""
-
-
-def standardise(tokens: Tensor) -> Tensor:
-    """Scales each row of `(tokens, dim)` to mean 0 and unbiased variance 1; constant rows to 0."""
-    variance, mean = torch.var_mean(tokens, dim=-1, keepdim=True)
-    return (tokens - mean) / (variance + 1e-6).sqrt()
-
-
-def segment_means(tokens: Tensor, packing: Packing) -> Tensor:
-    """Averages `(tokens, dim)` over each sample's tokens, including filler: `(samples, dim)`."""
-    lengths = on_device(torch.tensor(packing.segments.lengths, dtype=tokens.dtype), tokens.device)
-    sums = tokens.new_zeros(len(lengths), tokens.shape[1]).index_add(0, packing.owner, tokens)
-    return sums / lengths.unsqueeze(1)
-
-
-def instance_norm(tokens: Tensor, packing: Packing) -> Tensor:
-    """Scales each dimension of `(tokens, dim)` to mean 0 and variance 1 over a sample's tokens."""
-    centred = tokens - segment_means(tokens, packing).index_select(0, packing.owner)
-    variance = segment_means(centred.square(), packing)
-    return centred * (variance + 1e-5).rsqrt().index_select(0, packing.owner)

@@ -63,6 +63,12 @@ class Layer(nn.Module):
         )
         return normed
 
+    def project_heads(self, tokens: Tensor, attention: AttentionContext) -> tuple[Tensor, Tensor]:
+        """Returns queries and keys for `(tokens, dim)`, each `(tokens, heads, head dim)`."""
+        normed = self.norm_attention(tokens) if self.norm == "pre" else tokens
+        query, key, _ = split_heads(self.query_key_value(normed), self.heads, attention)
+        return query, key
+
     def _attend(self, tokens: Tensor, attention: AttentionContext) -> Tensor:
         attended = self_attention(self.query_key_value(tokens), self.heads, attention)
         projected: Tensor = self.project(attended)
@@ -133,11 +139,14 @@ class Transformer(nn.Module):
 
         `path_factors`, `(layers, 2, tokens, 1)`, scales the residual branches: see `drop_path`.
         """
-        if self.norm_first:
-            outputs = self.layers.outputs(self.norm(tokens), attention, path_factors=path_factors)
-            return outputs, outputs[-1]
+        tokens = self.input_norm(tokens)
         outputs = self.layers.outputs(tokens, attention, path_factors=path_factors)
-        return outputs, self.norm(outputs[-1])
+        return outputs, outputs[-1] if self.norm_first else self.norm(outputs[-1])
+
+    def input_norm(self, tokens: Tensor) -> Tensor:
+        """Returns the input of the first layer, `(tokens, dim)`."""
+        normed: Tensor = self.norm(tokens) if self.norm_first else tokens
+        return normed
 
     def flops(self, segments: Segments) -> int:
         """Counts the floating-point operations of one forward pass, 2 per multiply-add."""
@@ -147,14 +156,22 @@ class Transformer(nn.Module):
 
 def self_attention(query_key_value: Tensor, heads: int, attention: AttentionContext) -> Tensor:
     """Computes multi-head self-attention, from `(tokens, 3 * dim)` to `(tokens, dim)`."""
+    query, key, value = split_heads(query_key_value, heads, attention)
+    attended = attend(query, key, value, attention.segments)
+    return rearrange(attended, "tokens heads dim -> tokens (heads dim)")
+
+
+def split_heads(
+    query_key_value: Tensor, heads: int, attention: AttentionContext
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns rotated queries and keys, and values, each `(tokens, heads, head dim)`."""
     # the backward pass of `unbind` is one copy; splitting along the first axis would take two
     query, key, value = rearrange(
         query_key_value, "tokens (parts heads dim) -> tokens parts heads dim", parts=3, heads=heads
     ).unbind(1)
     if attention.rotation is not None:
         query, key = attention.rotation(query), attention.rotation(key)
-    attended = attend(query, key, value, attention.segments)
-    return rearrange(attended, "tokens heads dim -> tokens (heads dim)")
+    return query, key, value
 
 
 def checkpoint_activations(module: nn.Module) -> None:

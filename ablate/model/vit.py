@@ -3,21 +3,22 @@
 Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021. https://arxiv.org/abs/2010.11929
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-from einops import repeat
 from torch import Tensor, nn
 
 from ablate.core.random import StepRandom
+from ablate.model.attention_maps import average_attention
 from ablate.model.drop_path import check_drop_path, drop_path_factors
 from ablate.model.encoder import AbstractEncoder, Encoded, Encoder, Hidden
 from ablate.model.masking import Grid
-from ablate.model.packing import Packing, join_segments
+from ablate.model.packing import Packing
 from ablate.model.positions import AbstractPositions, SineCosine
 from ablate.model.segments import Segments
 from ablate.model.stems import AbstractStem, LinearStem
-from ablate.model.transformer import AttentionContext, Norm, Transformer, check_width
+from ablate.model.token_sequence import TokenSequence, arrange_tokens
+from ablate.model.transformer import AttentionContext, Layer, Norm, Transformer, check_width
 from ablate.parts import AS_BEFORE, get_identity
 
 
@@ -48,10 +49,14 @@ class ViT(AbstractEncoder):
         registers: Number of register tokens, which are discarded at the output.
         drop_path: Rate at which the residual branches of the last layer are dropped; rates rise
             linearly from 0 at the first.
+        causal: Whether a patch attends only to itself and to those before it: earlier columns, and
+            lower frequencies of its own.
 
     Example:
         encoder: {type: ablate.model.vit.ViT, dim: 192, layers: 12, heads: 3}
     """
+
+    supports = frozenset({"embedding", "attention"})
 
     dim: int = 384
     layers: int = 12
@@ -69,6 +74,7 @@ class ViT(AbstractEncoder):
     summary: bool = field(default=False, metadata={AS_BEFORE: False})
     registers: int = field(default=0, metadata={AS_BEFORE: 0})
     drop_path: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    causal: bool = field(default=False, metadata={AS_BEFORE: False})
 
     def __post_init__(self) -> None:
         check_width(self.dim, self.heads, self.layers)
@@ -107,6 +113,8 @@ class VisionTransformer(Encoder):
         self._summary = settings.summary
         self._num_extra = settings.summary + settings.registers  # extra tokens per sample
         self._drop_path = settings.drop_path
+        self._causal = settings.causal
+        self._grid = grid
 
     def forward(
         self,
@@ -116,52 +124,59 @@ class VisionTransformer(Encoder):
         hidden: Tensor | None = None,
         rng: StepRandom | None = None,
     ) -> Encoded:
-        # the residual stream stays float32 under autocast, whatever the positions return
-        tokens, place = self.project(packing.gather(patches)).float(), packing.place
-        if hidden is not None:
-            tokens = torch.where(hidden.unsqueeze(1), self.mask_embedding, tokens)
-        tokens = self.positions.add(tokens, place)
-        if not self._num_extra:
-            return Encoded(*self._apply_layers(tokens, place, packing.segments, packing, rng))
-        return self._encode_with_extra_tokens(tokens, place, packing, rng)
-
-    def _encode_with_extra_tokens(
-        self, tokens: Tensor, place: Tensor, packing: Packing, rng: StepRandom | None
-    ) -> Encoded:
-        """Encodes with the extra tokens ahead of each sample's, and removes them afterwards."""
-        samples = len(packing.segments.lengths)
-        extra_segments = Segments((self._num_extra,) * samples)
-        joined = join_segments(extra_segments, packing.segments, place.device)
-        extra = repeat(self._extra_tokens(), "extra dim -> (samples extra) dim", samples=samples)
-        tokens = torch.cat([extra, tokens]).index_select(0, joined.order)
-        no_place = place.new_full((len(extra),), -1)
-        place = torch.cat([no_place, place]).index_select(0, joined.order)
-        normed, layers = self._apply_layers(tokens, place, joined.segments, packing, rng)
-        first = joined.first[:: self._num_extra]
+        sequence = self._arrange(patches, packing, hidden)
+        normed, layers = self._apply_layers(sequence, packing, rng)
+        summary = None
+        if self._summary and sequence.first is not None:
+            summary = normed.index_select(0, sequence.first)
         return Encoded(
-            normed.index_select(0, joined.second),
-            tuple(layer.index_select(0, joined.second) for layer in layers),
-            normed.index_select(0, first) if self._summary else None,
+            sequence.select_patches(normed),
+            tuple(sequence.select_patches(layer) for layer in layers),
+            summary,
         )
 
+    def embed(self, patches: Tensor, packing: Packing) -> Tensor:
+        # the residual stream stays float32 under autocast, whatever the positions return
+        tokens: Tensor = self.project(packing.gather(patches))
+        return tokens.float()
+
+    def measure_attention(self, patches: Tensor, packing: Packing) -> Tensor:
+        sequence = self._arrange(patches, packing, None)
+        _, layers = self._apply_layers(sequence, packing, None)
+        first = self.transformer.input_norm(sequence.tokens)
+        last = self.transformer.layers[-1]
+        assert isinstance(last, Layer)
+        inputs = first if len(layers) == 1 else layers[-2]
+        from_summary = self._summary and not self._causal  # a causal one sees only itself
+        query, key = last.project_heads(inputs, self._attention_context(sequence))
+        received = average_attention(query, key, sequence.segments, from_first=from_summary)
+        return sequence.select_patches(received)
+
+    def _arrange(self, patches: Tensor, packing: Packing, hidden: Tensor | None) -> TokenSequence:
+        tokens = self.embed(patches, packing)
+        if hidden is not None:
+            tokens = torch.where(hidden.unsqueeze(1), self.mask_embedding, tokens)
+        tokens = self.positions.add(tokens, packing.place)
+        extra = self._extra_tokens() if self._num_extra else None
+        return arrange_tokens(tokens, packing, extra=extra, causal=self._causal, grid=self._grid)
+
+    def _attention_context(self, sequence: TokenSequence) -> AttentionContext:
+        return AttentionContext(sequence.segments, self.positions.rotation(sequence.place))
+
     def _apply_layers(
-        self,
-        tokens: Tensor,
-        place: Tensor,
-        segments: Segments,
-        packing: Packing,
-        rng: StepRandom | None,
+        self, sequence: TokenSequence, packing: Packing, rng: StepRandom | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        attention = AttentionContext(segments, self.positions.rotation(place))
         path_factors = drop_path_factors(
             self._drop_path,
             (len(self.transformer.layers), 2),
-            segments,
-            tokens.device,
+            sequence.segments,
+            sequence.tokens.device,
             rng=rng,
             copies=packing.copies,
         )
-        layers, normed = self.transformer.outputs(tokens, attention, path_factors)
+        layers, normed = self.transformer.outputs(
+            sequence.tokens, self._attention_context(sequence), path_factors
+        )
         return normed, layers
 
     def _extra_tokens(self) -> Tensor:
@@ -176,4 +191,6 @@ class VisionTransformer(Encoder):
         projection = self.project.flops(segments.num_tokens)
         if self._num_extra:
             segments = Segments(tuple(length + self._num_extra for length in segments.lengths))
+        if self._causal:
+            segments = replace(segments, causal=True)
         return projection + self.transformer.flops(segments)

@@ -28,6 +28,7 @@ from ablate.training.divergence import OnCollapse, check_collapse, check_finite,
 from ablate.training.health import Health, PositionBaseline
 from ablate.training.input_scale import InputScale
 from ablate.training.input_views import AbstractView
+from ablate.training.mask_content import compute_model_content
 from ablate.training.metrics import StepCounts, TrainingMetrics
 from ablate.training.online_probe import OnlineProbe, ProbeResult
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdam
@@ -145,7 +146,7 @@ class Trainer:
             grid=self.grid,
             valid=valid,
             progress=ramp(step, self.budget.steps),
-            content=self._content(batch, valid),
+            content=self._content(batch, valid, StepRandom(self.seed, step)),
         )
         drawn, copies = self.masker.draw(clips, rng), self.masker.promises.copies
         mask = truncate(drawn, self.batching, rng, copies=copies)
@@ -166,9 +167,9 @@ class Trainer:
     def draws_ahead(self) -> bool:
         """Whether batches are drawn before their step begins.
 
-        A masker that reads the model's features needs the weights of its own step.
+        A masker that reads what the model makes of the clips needs the weights of its own step.
         """
-        return self.prefetch and self.masker.promises.needs != "features"
+        return self.prefetch and self.masker.promises.needs in (None, "patches")
 
     def drawing(self) -> AbstractContextManager[DrawBatch]:
         """Returns a context manager that yields `draw`, with prefetching where possible."""
@@ -182,13 +183,15 @@ class Trainer:
         num_units = self.objective.num_units(batch.mask)
         losses, counts = self._accumulate_with_backoff(state, part, num_units)
         adam, baseline = state.adam, state.baseline
-        self.ranks.all_reduce([losses, baseline.pending, *adam.gradients])
+        pending = [baseline.pending, *self.jepa.target.pending]
+        self.ranks.all_reduce([losses, *pending, *adam.gradients])
         target_first = self.optimizer.follow == "before"
+        progress = ramp(step, self.budget.steps)
         if target_first:
-            self.jepa.update_target(self._momentum(step))
+            self.jepa.update_target(self._momentum(step), progress)
         norm = adam.step(step)
         if not target_first:
-            self.jepa.update_target(self._momentum(step))
+            self.jepa.update_target(self._momentum(step), progress)
         baseline.update()
         state.window.add(losses, norm)
         state.cost.add(StepCounts.total(self.ranks.all_gather(counts)), self.hop_seconds)
@@ -226,6 +229,7 @@ class Trainer:
     def _back_off(self, state: TrainingState, num_clips: int, reason: str) -> None:
         state.adam.zero_grad()
         state.baseline.discard_pending()
+        self.jepa.target.discard_pending()
         state.micro_batches = min(2 * state.micro_batches, num_clips)
         state.warnings.append(
             f"out of memory at step {state.cost.steps + 1} ({reason}): "
@@ -242,13 +246,20 @@ class Trainer:
         Returns the loss and that of the position baseline, (2,), and the counts.
         """
         losses, counts = torch.zeros(2, device=self.device), []
+        progress = ramp(state.cost.steps, self.budget.steps)
         # a rank may have fewer clips than there are micro-batches
         for micro in part.split(min(state.micro_batches, part.num_clips)):
             with self._autocast():
                 patches = self._cut(micro.batch)
                 view = None if micro.view is None else self._cut(micro.view)
                 prediction = self.jepa(
-                    patches, micro.mask, micro.valid, self.batching, rng=micro.rng, view=view
+                    patches,
+                    micro.mask,
+                    micro.valid,
+                    self.batching,
+                    rng=micro.rng,
+                    view=view,
+                    progress=progress,
                 )
             share = self.objective.num_units(micro.mask) / num_units
             loss = prediction.loss(self.objective) * share
@@ -313,16 +324,15 @@ class Trainer:
     def _momentum(self, step: int) -> float:
         return self.optimizer.momentum_at(step, self.budget.steps)
 
-    def _content(self, batch: Batch, valid: Tensor) -> Tensor | None:
+    def _content(self, batch: Batch, valid: Tensor, rng: StepRandom) -> Tensor | None:
         """Returns what the masker needs, (clips, patches, dim) on the CPU; padding is zero."""
-        if self.masker.promises.needs != "features":
-            return self.patchifier.cut(batch.mels) if self.masker.promises.needs else None
-        packing = pack(valid, self.device)
-        with torch.no_grad(), self._autocast():
-            tokens = self.jepa.probed_encoder(self._cut(batch), packing).tokens.float()
-        content: Tensor = tokens.new_zeros(valid.numel(), tokens.shape[1])
-        content.index_copy_(0, packing.index, tokens)
-        return content.view(*valid.shape, -1).cpu()
+        needs = self.masker.promises.needs
+        if needs is None or needs == "patches":
+            return self.patchifier.cut(batch.mels) if needs else None
+        with self._autocast():
+            return compute_model_content(
+                needs, self.jepa, self.objective, self._cut(batch), valid, rng
+            )
 
     def _cut(self, batch: Batch) -> Tensor:
         return self.patchifier.cut(batch.mels_on(self.device))

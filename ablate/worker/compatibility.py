@@ -9,6 +9,7 @@ from ablate.model.stems import AbstractStem, Convolutional2D, Speech1D, Waveform
 from ablate.model.targets import Teacher
 from ablate.parts import Problem, build, get_identity
 from ablate.training.input_views import Mix, Reverberation
+from ablate.worker.method_conflicts import METHOD_CHECKS
 from ablate.worker.trial import Trial
 
 Check = Callable[[Trial], Problem | None]
@@ -245,4 +246,5 @@ CHECKS: tuple[Check, ...] = (
     _check_saved_encoders,
     _check_view,
     _check_num_clips,
+    *METHOD_CHECKS,
 )

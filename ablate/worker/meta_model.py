@@ -80,6 +80,7 @@ def _build_parts(
             built_target = target.build(built_encoder, grid, pixels)
             part = "predictor"
             built_predictor = predictor.build(grid, built_encoder.dim, built_target.dim)
+            built_target.attach(built_predictor)
             return built_encoder, built_target, built_predictor
     except ValueError as error:
         raise PartError([Problem((part,), f"on a grid of {grid} patches: {error}")]) from error

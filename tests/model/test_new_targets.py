@@ -18,7 +18,8 @@ from ablate.model.predictor import PerTarget
 from ablate.model.pretrained import FrozenEncoders, Pretrained
 from ablate.model.random_projection import RandomProjection
 from ablate.model.regularisers import SIGReg, compute_epps_pulley
-from ablate.model.targets import Teacher, standardise
+from ablate.model.targets import Teacher
+from ablate.model.token_norms import standardise
 from ablate.model.transformer import initialise
 from ablate.model.vit import ViT
 from ablate.parts import get_identity, resolve

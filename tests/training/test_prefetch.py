@@ -18,6 +18,8 @@ from ablate.training.prefetch import prefetch
         maskers.Curriculum(start=maskers.MultiBlock(), end=maskers.Random()),
         maskers.VarianceWeighted(),
         maskers.Informed(),
+        maskers.AttentionGuided(),
+        maskers.LossWeighted(),
     ],
     ids=lambda masker: type(masker).__name__,
 )

@@ -19,6 +19,15 @@ PER_TOKEN = {"type": "ablate.model.per_token.PerToken"}
 PER_TARGET = {"type": "ablate.model.predictor.PerTarget", "dim": 16, "heads": 2}
 PIXELS = {"type": f"{TARGETS}.Pixels"}
 REGULARISER = {"type": "ablate.model.regularisers.VarianceCovariance"}
+CAUSAL = {"encoder": {"causal": True}}
+NEXT_PATCH = {"type": "ablate.model.next_patch.NextPatch"}
+PATCH_EMBEDDING = {"type": "ablate.model.next_patch.PatchEmbedding"}
+EVERY_PATCH = {"type": "maskers.EveryPatch"}
+CONFORMER = {"type": "ablate.model.conformer.Conformer", "dim": 16, "heads": 2, "layers": 1}
+JOINT = {"type": "ablate.model.predictor.Joint", "dim": 16, "heads": 2, "layers": 1}
+CLASS_HEAD = {"type": "ablate.model.class_head.ClassHead", "predictor": JOINT}
+CLASSES = {"type": "ablate.model.class_target.Classes"}
+WITH_CLASSES = {"type": "ablate.model.class_objective.DistanceAndClasses"}
 
 WRONG = {
     "features of dropped patches": ({"predictor": PER_TOKEN}, "predictor", "hidden: replace"),
@@ -65,6 +74,46 @@ WRONG = {
         "target.layers",
         "the encoder has 1",
     ),
+    "padded batches of a causal encoder": ({**CAUSAL, "batching": "pad"}, "batching", "use `pack`"),
+    "next patches that the encoder has seen": (
+        {"predictor": NEXT_PATCH, "masker": EVERY_PATCH},
+        "predictor",
+        "causal: true",
+    ),
+    "next patches of hidden patches": (
+        {**CAUSAL, "predictor": NEXT_PATCH},
+        "masker",
+        "maskers.EveryPatch",
+    ),
+    "embeddings that an encoder does not give": (
+        {"encoder": CONFORMER, "target": PATCH_EMBEDDING},
+        "target",
+        "reads the embedding of the encoder",
+    ),
+    "attention that an encoder does not give": (
+        {"encoder": CONFORMER, "masker": {"type": "maskers.AttentionGuided"}},
+        "masker",
+        "reads the attention of the encoder",
+    ),
+    "classes without a head": (
+        {"target": CLASSES, "objective": WITH_CLASSES},
+        "predictor",
+        "class_head.ClassHead",
+    ),
+    "classes that are not compared": (
+        {"predictor": CLASS_HEAD, "target": CLASSES},
+        "objective",
+        "DistanceAndClasses",
+    ),
+    "two numbers of classes": (
+        {
+            "predictor": CLASS_HEAD,
+            "target": {**CLASSES, "classes": 8},
+            "objective": WITH_CLASSES,
+        },
+        "objective.classes",
+        "set `classes: 8`",
+    ),
     "variance over one clip": (
         {"regulariser": REGULARISER, "budget": {"batch": 1}},
         "budget.batch",
@@ -75,6 +124,14 @@ RIGHT = {
     "features of replaced patches": {**REPLACE, "predictor": PER_TOKEN},
     "contrast between all targets": {"objective": INFO_NCE},
     "clusters": {"target": CODEBOOK, "objective": CROSS_ENTROPY},
+    "classes": {"predictor": CLASS_HEAD, "target": CLASSES, "objective": WITH_CLASSES},
+    "next patches": {
+        **CAUSAL,
+        "predictor": NEXT_PATCH,
+        "target": PATCH_EMBEDDING,
+        "masker": EVERY_PATCH,
+    },
+    "attention": {"masker": {"type": "maskers.AttentionGuided"}},
     "a summary": {**SUMMARY, "objective": {**L2, "utterance": 1.0}},
     "all layers": {"target": {"layers": "all"}},
     "blocks": {"predictor": PER_TARGET, "objective": {**L2, "reduction": "target"}},
