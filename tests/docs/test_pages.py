@@ -48,6 +48,13 @@ def test_the_studies_in_the_pages_are_valid(tmp_path: Path) -> None:
         assert loader.load(file).name
 
 
+def test_every_recipe_is_compared_with_its_original() -> None:
+    headings = re.findall(r"(?m)^### (.+)$", PAGES["docs/originals.md"])
+    compared = [name for heading in headings for name in heading.split(", ")]
+    recipes = (ROOT / "studies" / "recipes").glob("**/*.yaml")
+    assert sorted(compared) == sorted(recipe.stem for recipe in recipes if recipe.stem != "tiny")
+
+
 def test_the_gallery_shows_every_masker_as_it_is() -> None:
     rows = gallery.read_table()
     assert list(rows) == maskers.__all__
