@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.annotations import infer_label_kind, parse_classes
+from ablate.audio.annotations import check_same_numbers, infer_label_kind, parse_classes
 from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.audio.manifest_reader import format_problems
 
@@ -105,6 +105,8 @@ def _find_rare_classes(clips: ClipTable, indices: Indices) -> list[ClassProblem]
 def _group_by_class(cells: Mapping[str, Indices]) -> dict[str, Indices]:
     """Groups the clips by class, given the clips of each cell (which may name several classes)."""
     kind = infer_label_kind(cells)
+    if kind == "numbers":
+        check_same_numbers(cells)
     groups: dict[str, list[Indices]] = {}
     for cell, group in cells.items():
         for name in parse_classes(cell, kind):

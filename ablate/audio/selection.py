@@ -10,7 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.annotations import LabelKind, infer_label_kind, parse_events, split_cell
+from ablate.audio.annotations import (
+    LabelKind,
+    infer_label_kind,
+    parse_events,
+    parse_numbers,
+    split_cell,
+)
 from ablate.audio.clips import ClipTable
 from ablate.audio.column_file import CategoricalBuilder
 from ablate.audio.labels import Indices, find_class_problems
@@ -79,8 +85,11 @@ def _remove(cell: str, classes: set[str], kind: LabelKind) -> str:
     """Removes classes from a label cell; returns an empty text if none is left."""
     if kind == "single":
         return ""
-    parts = split_cell(cell)
-    names = [event.name for event in parse_events(cell)] if kind == "events" else parts
+    names = parts = split_cell(cell)
+    if kind == "events":
+        names = [event.name for event in parse_events(cell)]
+    elif kind == "numbers":
+        names = list(parse_numbers(cell))
     return ";".join(part for part, name in zip(parts, names, strict=True) if name not in classes)
 
 

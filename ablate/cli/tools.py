@@ -49,21 +49,33 @@ def export(
     citation: Annotated[
         Path | None, typer.Option(help="BibTeX file to quote in the model card.")
     ] = None,
+    benchmark: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="List the scores of a task on a leaderboard of the Hugging Face Hub; may be "
+            "repeated.",
+            metavar="TASK=OWNER/DATASET:TASK_ID",
+        ),
+    ] = None,
     with_source: Annotated[
         bool, typer.Option("--with-source", help="Copy the Python files of your own parts, too.")
     ] = False,
 ) -> None:
     """Export a run's trained encoder to a folder that `ablate.load_encoder` can load."""
-    from ablate.core.records.export import CardDetails
+    from ablate.core.records.export import Benchmark, CardDetails
     from ablate.export.export import export_encoder, format_usage
 
     try:
         text = citation.read_text(encoding="utf-8").strip() if citation else ""
-        card = CardDetails(license, tuple(dataset or ()), text)
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{citation} cannot be read: {error}")
+    try:
+        benchmarks = tuple(map(Benchmark.parse, benchmark or ()))
+        card = CardDetails(license, tuple(dataset or ()), text, benchmarks)
         folder = export_encoder(find_run_folder(run), to, card, with_source=with_source)
         typer.echo(f"wrote {folder}; to use it:\n")
     except OSError as error:
-        fail(f"{citation} cannot be read: {error.strerror}")
+        fail(f"{error.filename or to}: {error.strerror}")
     except ValueError as error:
         fail(str(error))
     print_lines(f"    {line}" for line in format_usage(to))

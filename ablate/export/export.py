@@ -6,10 +6,14 @@ README.md             a model card
 xares_encoder.py      the encoder as X-ARES and XARES-LLM load it
 config.json, modeling_ablate.py  the encoder as `transformers.AutoModel` loads it
 source/               on request, the Python files of parts that are not of ablate
+.eval_results/        on request, scores for leaderboards of the Hugging Face Hub
 """
 
 import hashlib
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +22,11 @@ from ablate.core.io import open_atomically, read_json, write_atomically
 from ablate.core.records.export import EXPORT_FILE, CardDetails, ExportedEncoder
 from ablate.core.records.run import CONFIG_FILE, ENCODER_FILE, RunConfig
 from ablate.export.model_card import NO_DETAILS, format_model_card
-from ablate.export.own_parts import copy_source, list_own_modules
+from ablate.export.own_parts import SOURCE, copy_source, list_own_modules
+from ablate.export.run_results import EVAL_RESULTS, create_eval_results, list_results
 from ablate.export.transformers_form import create_transformers_files
 
+_STAGED = ".export-"  # beginning of the name of a folder in which an export is prepared
 _XARES = '''"""The encoder of run {name} for X-ARES and XARES-LLM: pass it the path of this file."""
 
 from pathlib import Path
@@ -34,12 +40,12 @@ from ablate.export import xares
 def export_encoder(
     run: Path, folder: Path, card: CardDetails = NO_DETAILS, *, with_source: bool = False
 ) -> Path:
-    """Exports the encoder of a finished run.
+    """Exports the encoder of a finished run; if that fails, `folder` is as it was before.
 
     Args:
         run: the folder of the run.
         folder: the folder to write: new, empty, or an earlier export of the same run.
-        card: what the model card says beside settings and scores.
+        card: what the model card says beside settings and scores, and for which leaderboards.
         with_source: whether to copy the Python files of parts that are not of ablate. Without them,
             whoever loads the encoder has to install these modules.
 
@@ -47,7 +53,8 @@ def export_encoder(
         `folder`.
 
     Raises:
-        ValueError: if the run has no trained encoder, or `folder` contains anything else.
+        ValueError: if the run has no trained encoder, or a damaged file of scores, or no score for
+            a leaderboard, or `folder` contains anything else.
 
     Example:
         >>> export_encoder(Path("runs/3f2a9c1b07"), Path("exported"))  # doctest: +SKIP
@@ -55,18 +62,22 @@ def export_encoder(
     """
     record = describe_run(run)
     _check_folder(folder, record.run)
-    if with_source:
-        record = replace(record, source=tuple(copy_source(record.modules, folder)))
-    with (run / ENCODER_FILE).open("rb") as source, open_atomically(folder / ENCODER_FILE) as copy:
-        shutil.copyfileobj(source, copy)
-    settings = RunConfig.read(run / CONFIG_FILE).settings
-    write_atomically(folder / "README.md", format_model_card(record, settings, run, card))
-    class_name = f"Ablate{record.run}{record.weights[:8]}Encoder"
-    for name, text in create_transformers_files(record).items():
-        write_atomically(folder / name, text)
-    text = _XARES.format(name=record.run, class_name=class_name)
-    write_atomically(folder / "xares_encoder.py", text)
-    record.write(folder / EXPORT_FILE)  # last: its presence marks the export as complete
+    settings, results = RunConfig.read(run / CONFIG_FILE).settings, list(list_results(run))
+    with _stage(folder) as staged:
+        if with_source:
+            record = replace(record, source=tuple(copy_source(record.modules, staged)))
+        class_name = f"Ablate{record.run}{record.weights[:8]}Encoder"
+        texts = {
+            "README.md": format_model_card(record, settings, results, card),
+            "xares_encoder.py": _XARES.format(name=record.run, class_name=class_name),
+            **create_transformers_files(record),
+            **create_eval_results(results, card.benchmarks),
+        }
+        for name, text in texts.items():
+            write_atomically(staged / name, text)
+        with open_atomically(staged / ENCODER_FILE) as copy, (run / ENCODER_FILE).open("rb") as own:
+            shutil.copyfileobj(own, copy)
+        record.write(staged / EXPORT_FILE)
     return folder
 
 
@@ -115,9 +126,33 @@ def format_usage(folder: Path) -> list[str]:
     ]
 
 
+@contextmanager
+def _stage(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder, whose files move to `folder` if the block ends without an error.
+
+    `encoder.json` moves last: its presence marks the export as complete. Folders in `folder` that
+    an earlier export wrote are replaced.
+    """
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=_STAGED, dir=folder))
+    try:
+        yield staged
+        for name in (SOURCE, EVAL_RESULTS):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for entry in sorted(staged.iterdir(), key=lambda entry: entry.name == EXPORT_FILE):
+            entry.replace(folder / entry.name)
+    finally:
+        for each in folder.glob(f"{_STAGED}*"):  # those of calls that were killed, too
+            shutil.rmtree(each)
+        if is_new:
+            with suppress(OSError):  # it has files
+                folder.rmdir()
+
+
 def _check_folder(folder: Path, run: str) -> None:
     """Raises `ValueError` if the folder contains anything but an export of this run."""
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or all(entry.name.startswith(_STAGED) for entry in folder.iterdir()):
         return
     settings = folder / EXPORT_FILE
     if not settings.is_file() or read_json(settings).get("run") != run:

@@ -1,16 +1,12 @@
 """Formats the model card (Markdown) of an exported encoder: settings, usage and scores."""
 
 import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PureWindowsPath
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ablate.core.distribution import DISTRIBUTION
 from ablate.core.records.export import CardDetails, ExportedEncoder
-from ablate.core.records.score import ScoreFile
-from ablate.parts import PartError, build, resolve
-
-_OTHER_COLUMNS = ("views", "tasks", "content", "version")  # settings not shown with the probe
+from ablate.export.run_results import ExportedScore, remove_locations
 
 _HEAD = """---
 {metadata}
@@ -45,14 +41,17 @@ NO_DETAILS = CardDetails()
 
 
 def format_model_card(
-    record: ExportedEncoder, settings: Mapping[str, Any], run: Path, details: CardDetails
+    record: ExportedEncoder,
+    settings: Mapping[str, Any],
+    results: Sequence[ExportedScore],
+    details: CardDetails,
 ) -> str:
     """Formats the model card. It contains no path of the disk on which the run lies.
 
     Args:
         record: the content of `encoder.json`.
         settings: the settings of the run.
-        run: the folder of the run, whose scores are listed.
+        results: the scores of the run.
         details: licence, data sets and citation.
     """
     names = {part: settings[part]["type"] for part in ("encoder", "patchifier", "mel", "masker")}
@@ -61,7 +60,7 @@ def format_model_card(
         weights=record.weights,
         distribution=DISTRIBUTION,
         version=record.version,
-        metadata=_format_metadata(record.run, run, details),
+        metadata=_format_metadata(record.run, results, details),
         data=_format_data(details),
         modules=_format_modules(record),
         seed=settings["seed"],
@@ -69,35 +68,18 @@ def format_model_card(
         batch=settings["budget"]["batch"],
         **{part: f"`{name}`" for part, name in names.items()},
     )
-    listed = json.dumps(_remove_locations(settings), indent=1)
+    listed = json.dumps(remove_locations(settings), indent=1)
     last = f"## Settings\n\nPaths are shortened to their last name.\n\n```json\n{listed}\n```"
     cite = [f"## Citation\n\n```bibtex\n{details.citation}\n```\n"] if details.citation else []
-    return "\n".join([head, *_format_scores(run), *cite, last, ""])
+    return "\n".join([head, *_format_scores(results), *cite, last, ""])
 
 
-class _Result(NamedTuple):
-    task: str
-    probe: str
-    view: str
-    metric: str
-    test: float  # percent
-
-
-def _list_results(run: Path) -> Iterator[_Result]:
-    for file in sorted(run.glob("probes/*/*.json")):
-        result = ScoreFile.read(file)
-        probe = _format_probe(result.settings)
-        for view, score in result.scores.items():
-            if score.test is not None:
-                yield _Result(result.task, probe, view, score.metric, score.test)
-
-
-def _format_metadata(name: str, run: Path, details: CardDetails) -> str:
+def _format_metadata(name: str, results: Sequence[ExportedScore], details: CardDetails) -> str:
     """Formats the metadata that the Hugging Face Hub reads, as YAML in the notation of JSON.
 
     https://huggingface.co/docs/hub/model-cards
     """
-    results = [
+    listed = [
         {
             "task": {"type": "audio-classification"},
             "dataset": {"name": result.task, "type": result.task},
@@ -109,7 +91,7 @@ def _format_metadata(name: str, run: Path, details: CardDetails) -> str:
                 }
             ],
         }
-        for result in _list_results(run)
+        for result in results
     ]
     metadata = {
         "library_name": "ablate",
@@ -117,7 +99,7 @@ def _format_metadata(name: str, run: Path, details: CardDetails) -> str:
         "pipeline_tag": "feature-extraction",
         "tags": ["audio", "self-supervised", "jepa"],
         **({"datasets": list(details.datasets)} if details.datasets else {}),
-        **({"model-index": [{"name": name, "results": results}]} if results else {}),
+        **({"model-index": [{"name": name, "results": listed}]} if results else {}),
     }
     return "\n".join(f"{key}: {json.dumps(value)}" for key, value in metadata.items())
 
@@ -140,44 +122,11 @@ def _format_modules(record: ExportedEncoder) -> str:
     )
 
 
-def _format_scores(run: Path) -> Iterator[str]:
-    rows = list(_list_results(run))
-    if rows:
+def _format_scores(results: Sequence[ExportedScore]) -> Iterator[str]:
+    if results:
         yield "## Scores of the frozen encoder, in percent\n"
         yield "| task | probe | view | metric | test |\n| --- | --- | --- | --- | --- |"
-        yield from (f"| {' | '.join(row[:4])} | {row.test:.1f} |" for row in rows)
+        for row in results:
+            cells = [cell.replace("|", r"\|") for cell in row[:4]]
+            yield f"| {' | '.join(cells)} | {row.test:.1f} |"
         yield ""
-
-
-def _format_probe(settings: Mapping[str, Any]) -> str:
-    """Formats a probe as its class and the settings that differ from the defaults: `KNN(k=200)`.
-
-    Clips of its own are given by the first digits of their digest.
-    """
-    own = {name: value for name, value in settings.items() if name not in _OTHER_COLUMNS}
-    only_type = {"type": own["type"]}
-    try:
-        values, defaults = (resolve(build(some, expect=object)) for some in (own, only_type))
-    except PartError:  # the class is not installed, has changed, or has required settings
-        values, defaults = own, only_type
-    values["version"] = settings.get("version", 1)
-    defaults = {"version": 1, **defaults}
-    changed = {name: value for name, value in values.items() if value != defaults.get(name)}
-    if content := settings.get("content"):
-        changed["clips"] = content["digest"][:8]
-    listed = ", ".join(
-        f"{name}={json.dumps(_remove_locations(value))}" for name, value in changed.items()
-    )
-    name = own["type"].rpartition(".")[2]
-    return f"{name}({listed})".replace("|", r"\|") if listed else name
-
-
-def _remove_locations(value: Any) -> Any:
-    """Shortens paths to their last name, since the rest would only reveal the machine."""
-    if isinstance(value, Mapping):
-        return {key: _remove_locations(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_remove_locations(inner) for inner in value]
-    if isinstance(value, str) and ("/" in value or "\\" in value):
-        return PureWindowsPath(value).name  # it splits at both kinds of slashes
-    return value

@@ -14,9 +14,10 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from ablate.audio.annotations import LabelKind
 from ablate.model.transformer import initialise
 from ablate.probing.metrics import Scores
-from ablate.probing.probe import ProbeData
+from ablate.probing.probe import CLASSES, NUMBERS, ProbeData
 from ablate.probing.tasks import Indices
 from ablate.probing.training import AbstractTrainedProbe, ReadItems, train_and_predict
 from ablate.probing.views import TOKENS, Views
@@ -52,6 +53,7 @@ class Attentive(AbstractTrainedProbe):
     heads: int = 4
     choice: Literal["valid", "last"] = "valid"
 
+    kinds: ClassVar[frozenset[LabelKind]] = CLASSES | NUMBERS
     reads_tokens: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -67,7 +69,7 @@ class Attentive(AbstractTrainedProbe):
         model = AttentivePooling(data.features.shape[1], self.heads, data.num_classes)
         initialise(model, data.seed, "probe")
         return train_and_predict(
-            model, data, _token_reader(data), self.schedule, select=self.needs_validation
+            model, data, create_token_reader(data), self.schedule, select=self.needs_validation
         )
 
 
@@ -101,7 +103,8 @@ class AttentivePooling(nn.Module):
         return logits
 
 
-def _token_reader(data: ProbeData) -> ReadItems:
+def create_token_reader(data: ProbeData) -> ReadItems:
+    """Returns a function that reads the tokens of items, padded, and which of them are real."""
     bounds = data.bounds
     assert bounds is not None
 

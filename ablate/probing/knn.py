@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablate.audio.annotations import LabelKind
 from ablate.parts import AS_BEFORE
 from ablate.probing.metrics import Scores, recall_at_1
-from ablate.probing.probe import AbstractProbe, ProbeData
+from ablate.probing.probe import CLASSES, NUMBERS, AbstractProbe, ProbeData
 from ablate.probing.tasks import Labels
 from ablate.probing.xares_protocol import XaresProtocol
 
@@ -24,7 +25,8 @@ QUERIES_AT_ONCE = 1024
 class KNN(AbstractProbe):
     """The `k` nearest training clips by cosine vote, each with weight exp(cosine / temperature).
 
-    With fewer than `k` training clips, all of them vote.
+    With fewer than `k` training clips, all of them vote. Numbers are predicted by the mean of those
+    of the neighbours, with the same weights.
 
     Args:
         views: The views of the encoder to score, each separately; see `Views`.
@@ -41,6 +43,8 @@ class KNN(AbstractProbe):
     Example:
         probes: {knn: {type: ablate.probing.knn.KNN, k: 10}}
     """
+
+    kinds: ClassVar[frozenset[LabelKind]] = CLASSES | NUMBERS
 
     k: int = 10
     temperature: float = 0.07
@@ -170,7 +174,7 @@ def _vote(train: Tensor, query: Tensor, data: ProbeData, k: int, temperature: fl
         # the largest is subtracted, so that a small temperature does not overflow
         weights = ((similarity - similarity[:, :1]) / temperature).exp()
         weights /= weights.sum(dim=1, keepdim=True)
-        if data.is_multilabel:
+        if data.is_multilabel or data.has_numbers:  # shares of classes, or the mean of numbers
             votes = torch.einsum("qk,qkc->qc", weights, labels[nearest].float())
         else:
             votes = torch.zeros(len(queries), data.num_classes)

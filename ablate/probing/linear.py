@@ -1,13 +1,17 @@
-"""The logistic-regression probe."""
+"""Logistic regression for classes, and ridge regression for numbers, by scikit-learn."""
 
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+import torch
 
+from ablate.audio.annotations import LabelKind
 from ablate.probing.metrics import Scores
-from ablate.probing.probe import AbstractProbe, ProbeData
+from ablate.probing.probe import NUMBERS, AbstractProbe, ProbeData
 from ablate.probing.tasks import Labels
+from ablate.probing.training import NumberScale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,4 +76,59 @@ class Logistic(AbstractProbe):
             model.fit(train, labels)
         scores = np.zeros((len(query), classes), dtype=np.float32)
         scores[:, model.classes_] = model.predict_proba(query)
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ridge(AbstractProbe):
+    """Ridge regression of numbers, such as tempo, or valence and arousal.
+
+    Its score is R2 in percent, the mean over the numbers of a task; `metric: mae` gives the mean
+    absolute error instead, as a score with a minus sign. Features and numbers are scaled by the
+    training clips, so that `penalty` does not depend on units. Labels of the clips are written
+    `tempo=120.5` or `valence=0.3;arousal=-0.2` (see `ablate.audio.annotations`).
+
+    Hoerl and Kennard, "Ridge Regression", Technometrics 1970.
+    https://doi.org/10.1080/00401706.1970.10488634; R2 of valence and arousal as in Yuan et al.,
+    "MARBLE: Music Audio Representation Benchmark for Universal Evaluation", NeurIPS 2023.
+    https://arxiv.org/abs/2306.10548
+
+    Args:
+        views: The views of the encoder to score, each separately; see `Views`.
+        tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
+            on.
+        metric: The metric that is the score, such as macro_f1; unset, that of the task. An error
+            rate (eer) counts as 100 minus its percentage.
+        shots: Training clips per class, drawn for each seed; unset, all.
+        label_share: Share of the training clips to use, drawn for each seed; unset, all.
+        content: Set when a study is planned, not by the user.
+        penalty: Weight of the squared coefficients beside the mean squared error, with scaled
+            features and numbers.
+
+    Example:
+        probes: {ridge: {type: ablate.probing.linear.Ridge, penalty: 0.1,
+          tasks: {type: ablate.audio.sources.Folder, manifest: emotion/manifest.csv}}}
+    """
+
+    kinds: ClassVar[frozenset[LabelKind]] = NUMBERS
+
+    penalty: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.penalty <= 0:
+            raise ValueError(f"`penalty` must be above 0; got {self.penalty}")
+
+    def predict(self, data: ProbeData) -> Scores:
+        from sklearn.linear_model import Ridge as RidgeRegression
+
+        train, numbers = data.features[data.train], data.labels[data.train]
+        scale = NumberScale.fit(numbers)
+        targets = scale.normalise(torch.from_numpy(numbers)).numpy()
+        # scikit-learn adds the penalty to the sum of the squared errors, not to their mean
+        model = RidgeRegression(alpha=self.penalty * len(train))
+        model.fit(train.astype(np.float64), targets.astype(np.float64))
+        predicted = model.predict(data.features[data.query].astype(np.float64))
+        rows = torch.from_numpy(predicted.reshape(len(data.query), data.num_classes)).float()
+        scores: Scores = scale.restore(rows).numpy()
         return scores

@@ -1,7 +1,7 @@
 """Metrics of the scores that a probe returns, in percent.
 
 Scores are (items, classes), higher is more likely. For multi-label tasks they are probabilities,
-with 0.5 as the threshold.
+with 0.5 as the threshold; for tasks of numbers they are the numbers.
 """
 
 from collections.abc import Mapping
@@ -16,17 +16,33 @@ from ablate.probing.tasks import Indices, Labels, Task
 
 Scores = npt.NDArray[np.float32]
 Metric = Literal[
-    "accuracy", "macro_f1", "map", "eer", "segment_f1", "segment_f1_micro", "recall_at_1"
+    "accuracy",
+    "macro_f1",
+    "map",
+    "eer",
+    "segment_f1",
+    "segment_f1_micro",
+    "onset_f1_50ms",
+    "onset_f1_200ms",
+    "recall_at_1",
+    "r2",
+    "mae",
 ]
-LOWER_IS_BETTER = ("eer",)  # as a score, 100 minus the metric
+LOWER_IS_BETTER = {"eer": 100.0, "mae": 0.0}  # the score is this number minus the metric
 # the metric that is reported as the score
-HEADLINE: Mapping[LabelKind, str] = {"single": "accuracy", "multi": "map", "events": "segment_f1"}
+HEADLINE: Mapping[LabelKind, str] = {
+    "single": "accuracy",
+    "multi": "map",
+    "events": "segment_f1",
+    "numbers": "r2",
+}
 # the metric by which a probe selects its epoch
 SELECTION_METRIC: Mapping[LabelKind, str] = {
     "single": "accuracy",
     "multi": "map",
     # not the mean average precision: moments are ranked well long before 0.5 separates them
     "events": "macro_f1",
+    "numbers": "r2",
 }
 SEGMENT_SECONDS = 1.0  # as in X-ARES for DESED
 
@@ -36,13 +52,17 @@ def measure(scores: Scores, truth: Labels) -> dict[str, float]:
 
     Args:
         scores: (items, classes).
-        truth: The class of each item (items,), or for multi-label tasks bool (items, classes).
+        truth: The class of each item (items,), or for multi-label tasks bool (items, classes), or
+            numbers (items, names of numbers).
 
     Returns:
         `macro_f1`, and `map` for multi-label tasks or else `accuracy`; with two classes also `eer`.
+        For numbers `r2` and `mae`.
     """
     from sklearn.metrics import f1_score
 
+    if is_numbers(truth):
+        return measure_numbers(scores, truth)
     if truth.ndim == 2:
         predicted: Labels = scores > 0.5
         metrics = {"map": mean_average_precision(scores, truth)}
@@ -53,6 +73,38 @@ def measure(scores: Scores, truth: Labels) -> dict[str, float]:
             metrics["eer"] = equal_error_rate(scores[:, 1] - scores[:, 0], truth == 1)
     macro = f1_score(truth, predicted, average="macro", zero_division=0.0)
     return {**metrics, "macro_f1": 100 * float(macro)}
+
+
+def is_numbers(labels: Labels) -> bool:
+    """Checks whether labels are numbers to predict, and not classes."""
+    return labels.dtype.kind == "f"
+
+
+def measure_numbers(predicted: Scores, truth: Labels) -> dict[str, float]:
+    """Computes the metrics of numbers, both (items, names of numbers).
+
+    Returns:
+        `r2`: 100 times the mean over the numbers of 1 - squared error / squared deviation from the
+        mean; 0 predicts as well as the mean, and less is worse. A number that is the same for all
+        items does not count; 0 if there is no other.
+        `mae`: the mean absolute error, in the unit of the labels.
+    """
+    errors = predicted.astype(np.float64) - truth
+    deviations = ((truth - truth.mean(axis=0, dtype=np.float64)) ** 2).sum(axis=0)
+    varied = deviations > 0
+    r2 = 1 - (errors**2).sum(axis=0)[varied] / deviations[varied]
+    return {
+        "r2": 100 * float(r2.mean()) if varied.any() else 0.0,
+        "mae": float(np.abs(errors).mean()),
+    }
+
+
+def convert_to_score(metrics: Mapping[str, float], name: str) -> float | None:
+    """Returns a metric as a score, higher is better; None if it was not measured."""
+    if name not in metrics:
+        return None
+    best = LOWER_IS_BETTER.get(name)
+    return metrics[name] if best is None else best - metrics[name]
 
 
 def mean_average_precision(scores: Scores, truth: npt.NDArray[np.generic]) -> float:

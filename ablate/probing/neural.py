@@ -1,4 +1,4 @@
-"""Linear and one-hidden-layer probes, trained by gradient descent on frozen features."""
+"""Linear probes, and ones with hidden layers, trained by gradient descent on frozen features."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,10 +7,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from ablate.audio.annotations import LabelKind
 from ablate.core.random import generator
 from ablate.parts import AS_BEFORE, replace_settings
 from ablate.probing.metrics import Scores
-from ablate.probing.probe import AbstractProbe, Features, ProbeData
+from ablate.probing.probe import CLASSES, NUMBERS, AbstractProbe, Features, ProbeData
 from ablate.probing.tasks import Indices, Labels, Split, Task
 from ablate.probing.training import AbstractTrainedProbe, ReadItems, train_and_predict
 from ablate.probing.xares_events import EventBatches, score_events
@@ -19,7 +20,10 @@ from ablate.probing.xares_protocol import XaresProtocol, find_public_task
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(AbstractTrainedProbe):
-    """A layer norm and a linear layer, optionally with a hidden layer between them.
+    """A layer norm and a linear layer, optionally with hidden layers between them.
+
+    For tasks of numbers it minimises the mean squared error of the numbers, scaled by their mean
+    and deviation over the training items.
 
     The epoch is selected on the validation part; for folds, on the fold before the held-out one;
     without either, on a fifth of the training clips. The test part is never used for selection.
@@ -60,6 +64,7 @@ class Linear(AbstractTrainedProbe):
 
     # version 1: norm started at 0, matrices Xavier-uniform; moments were held out, not clips
     version: ClassVar[int] = 2
+    kinds: ClassVar[frozenset[LabelKind]] = CLASSES | NUMBERS
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -194,10 +199,10 @@ class XaresLinear(AbstractTrainedProbe):
             metrics["map"] *= occurring / find_public_task(task).num_classes
         return metrics
 
-    def score_events(
+    def score_split(
         self, features: Features, task: Task, split: Split, seed: int
     ) -> dict[str, dict[str, float]] | None:
-        if not self.is_official:
+        if not self.is_official or task.kind != "events":
             return None
         model = build_classifier(features.rows.shape[1], len(task.classes), seed)
         batches, listed = EventBatches(features, task), find_public_task(task.name)

@@ -11,11 +11,13 @@ from ablate.audio.annotations import LabelKind
 from ablate.audio.source import AbstractSource
 from ablate.parts import AS_BEFORE
 from ablate.probing.features import RawClips
-from ablate.probing.metrics import Metric, Scores, measure
+from ablate.probing.metrics import Metric, Scores, is_numbers, measure
 from ablate.probing.tasks import Indices, Labels, Split, Task
 from ablate.probing.views import PER_CLIP, TOKENS, Views
 
 Matrix = npt.NDArray[np.float32]
+CLASSES: frozenset[LabelKind] = frozenset({"single", "multi", "events"})
+NUMBERS: frozenset[LabelKind] = frozenset({"numbers"})
 _DEFAULT_VIEWS = {"type": "ablate.probing.views.Views"}
 
 
@@ -54,13 +56,14 @@ class ProbeData:
     """Features and labels with the indices to train on, to validate on, and to predict.
 
     An item is one row of `features`. For a probe that reads tokens, item i is the rows from
-    `bounds[i]` to `bounds[i + 1]`. Labels of query items are blank, -1 or False, unless the probe
-    selects on the test part.
+    `bounds[i]` to `bounds[i + 1]`. Labels of query items are blank (-1, False or NaN), unless the
+    probe selects on the test part.
 
     Attributes:
         features: (rows, dim), possibly memory-mapped.
-        labels: int64 (items,), or bool (items, classes) for a multi-label task.
-        num_classes: Number of classes.
+        labels: int64 (items,), bool (items, classes) for a multi-label task, or float32 (items,
+            names of numbers) for a task of numbers.
+        num_classes: Number of classes, or of numbers to predict.
         train: Items to train on.
         valid: Items to select by, disjoint from `train`; may be empty.
         query: Items to predict.
@@ -104,7 +107,12 @@ class ProbeData:
     @property
     def is_multilabel(self) -> bool:
         """Whether an item may have several classes."""
-        return self.labels.ndim == 2
+        return self.labels.ndim == 2 and not self.has_numbers
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether numbers are to be predicted, not classes."""
+        return is_numbers(self.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +128,7 @@ class AbstractProbe(ABC):
     """Predicts labels from frozen features. Subclasses are frozen keyword-only dataclasses.
 
     A subclass implements `predict`; its fields are settings, and class variables declare what it
-    needs. Everything else has a default.
+    needs and which kinds of tasks it can score. Everything else has a default.
 
     Args:
         views: The views of the encoder to score, each separately; see `Views`.
@@ -157,6 +165,7 @@ class AbstractProbe(ABC):
     label_share: float | None = field(default=None, metadata={AS_BEFORE: None})
     content: Content | None = field(default=None, metadata={AS_BEFORE: None})
 
+    kinds: ClassVar[frozenset[LabelKind]] = CLASSES  # the kinds of tasks that it can score
     standardises: ClassVar[bool] = True  # whether features are standardised beforehand
     reads_tokens: ClassVar[bool] = False  # whether an item is all tokens of a clip, not a vector
     needs_audio: ClassVar[bool] = False  # whether it trains the encoder, on log-mels
@@ -188,6 +197,18 @@ class AbstractProbe(ABC):
         """Whether clips are cut and padded by the official protocol of X-ARES."""
         return False
 
+    @property
+    def scores_validation(self) -> bool:
+        """Whether it scores validation clips, too, and not only test clips."""
+        return True
+
+    def pin_files(self) -> "AbstractProbe":
+        """Returns the probe with hashes of the files that its settings name; by default, itself.
+
+        They make a score valid only for the same content. Raises `ValueError` for a missing file.
+        """
+        return self
+
     def for_task(self, task: str) -> "AbstractProbe":
         """Returns the probe with the settings for `task`; by default, itself."""
         return self
@@ -197,8 +218,16 @@ class AbstractProbe(ABC):
 
         Tasks of events need one row of features per moment.
         """
+        if kind not in self.kinds:
+            return False
         per_clip = self.needs_audio or self.reads_tokens or self.headline is not None
         return kind != "events" or not (per_clip or pooling in PER_CLIP)
+
+    def check_task(self, task: Task) -> None:  # noqa: B027
+        """Checks what its own settings need of a task, before anything is trained.
+
+        Raises `ValueError` if `task` cannot be scored with them; by default nothing is checked.
+        """
 
     @abstractmethod
     def predict(self, data: ProbeData) -> Scores:
@@ -209,7 +238,7 @@ class AbstractProbe(ABC):
 
         Returns:
             float32 (query items, classes), higher is more likely. For multi-label tasks these are
-            probabilities, with 0.5 as the threshold.
+            probabilities, with 0.5 as the threshold; for tasks of numbers, the numbers.
         """
 
     def measure(self, scores: Scores, truth: Labels) -> dict[str, float]:
@@ -228,19 +257,20 @@ class AbstractProbe(ABC):
         """
         return self.measure(scores, truth)
 
-    def score_events(
+    def score_split(
         self, features: Features, task: Task, split: Split, seed: int
     ) -> dict[str, dict[str, float]] | None:
-        """Trains and scores a task of events, for probes with a procedure of their own.
+        """Trains and scores one split of a task, for probes with a procedure of their own.
 
         Args:
-            features: Features of the clips of the task, one row per moment.
+            features: Features of the clips of the task, one row per clip, or per moment for a task
+                of events.
             task: The task.
             split: Clips to train on, to select by and to score.
             seed: Seed of the initial weights and the order of clips.
 
         Returns:
-            The metrics of each query part; None (the default) if the probe predicts each moment by
-            itself, as other tasks do.
+            The metrics of each query part; None (the default) if the probe predicts each clip or
+            moment by itself, with `predict`.
         """
         return None

@@ -12,12 +12,13 @@ import torch
 from ablate.core.random import generator
 from ablate.probing.metrics import (
     HEADLINE,
-    LOWER_IS_BETTER,
     SELECTION_METRIC,
     Scores,
+    convert_to_score,
     find_segments,
     segment_f1,
 )
+from ablate.probing.onsets import measure_onsets
 from ablate.probing.probe import AbstractProbe, Features, Matrix, ProbeData
 from ablate.probing.tasks import Indices, Labels, Split, Task
 
@@ -113,20 +114,11 @@ def _score_split(
     keep: KeepPredictions | None,
 ) -> dict[str, dict[str, float]]:
     """Trains a probe once, and computes its metrics for every query part."""
-    if task.kind == "events":
-        own = probe.score_events(features, task, split, seed)
-        if own is not None:
-            return own
-    train, valid = select_labelled(probe, task, split.train, seed), split.valid
+    own = probe.score_split(features, task, split, seed)
+    if own is not None:
+        return own
+    train, valid, labelled = divide_clips(probe, task, split, seed)
     query = np.concatenate(list(split.query.values()))
-    labelled = train
-    if probe.selects_on_test and (task.folded or not len(valid)):
-        valid, labelled = query, np.concatenate([train, query])
-    elif probe.needs_validation:
-        train = np.setdiff1d(train, valid, assume_unique=True)
-        labelled = np.union1d(train, valid)
-    else:
-        valid = valid[:0]
     data = _build_data(probe, features, task, (train, valid, query), labelled, seed)
     scores = probe.predict(data)
     metrics, start = {}, 0
@@ -135,11 +127,36 @@ def _score_split(
         metrics[part], rows, predicted, truth = _measure(
             probe, features, task, clips, scores[start:stop]
         )
-        if keep is not None and scores.shape[1] == len(task.classes):
+        has_classes = task.kind != "numbers" and scores.shape[1] == len(task.classes)
+        if keep is not None and has_classes:
             is_valid = part == "valid" and not task.folded
             keep("valid" if is_valid else "test", seed, rows, predicted, truth)
         start = stop
     return metrics
+
+
+def divide_clips(
+    probe: AbstractProbe, task: Task, split: Split, seed: int
+) -> tuple[Indices, Indices, Indices]:
+    """Divides the clips of a split as a probe needs it.
+
+    Returns:
+        Clips to train on, clips to select by, and the clips whose labels the probe gets.
+
+    Raises:
+        ValueError: As `select_labelled` does.
+    """
+    train, valid = split.train, split.valid
+    if probe.selects_on_test and (task.folded or not len(valid)):
+        query = np.concatenate(list(split.query.values()))
+        train = select_labelled(probe, task, train, seed)
+        return train, query, np.concatenate([train, query])
+    if not probe.needs_validation:
+        train = select_labelled(probe, task, train, seed)
+        return train, valid[:0], train
+    # the fold to select by is not trained on
+    train = select_labelled(probe, task, np.setdiff1d(train, valid, assume_unique=True), seed)
+    return train, valid, np.union1d(train, valid)
 
 
 def _measure(
@@ -149,7 +166,9 @@ def _measure(
     if task.kind == "events":
         moments = features.counts[clips]
         segments = find_segments(scores, moments, task, clips, features.seconds)
-        return segment_f1(segments), segments.clips, segments.predicted, segments.truth
+        onsets = measure_onsets(scores, moments, task, clips, features.seconds)
+        metrics = segment_f1(segments) | onsets
+        return metrics, segments.clips, segments.predicted, segments.truth
     truth = task.labels[clips]
     predicted = scores.argmax(axis=1) if task.kind == "single" else scores
     return probe.measure_task(task.name, scores, truth), clips, predicted, truth
@@ -176,7 +195,10 @@ def _build_data(
         rows = standardise(rows, features.get_rows(parts[0]))
     blank = np.ones(len(labels), dtype=np.bool_)
     blank[visible] = False
-    labels[blank] = -1 if labels.ndim == 1 else False
+    if task.kind == "numbers":
+        labels[blank] = np.nan
+    else:
+        labels[blank] = -1 if labels.ndim == 1 else False
     return ProbeData(
         rows,
         labels,
@@ -208,9 +230,10 @@ def select_labelled(probe: AbstractProbe, task: Task, train: Indices, seed: int)
     shuffled = train[order]
     if task.kind != "single":
         if probe.shots is not None:
+            have = "have numbers" if task.kind == "numbers" else "may have several"
             raise ValueError(
-                f"`shots` needs one class per clip, but clips of task `{task.name}` may have "
-                "several; use `label_share`"
+                f"`shots` needs one class per clip, but clips of task `{task.name}` {have}; use "
+                "`label_share`"
             )
         groups = [shuffled]
     else:
@@ -224,12 +247,13 @@ def select_labelled(probe: AbstractProbe, task: Task, train: Indices, seed: int)
 
 def _get_score(metrics: dict[str, float], name: str, task: Task) -> float:
     """Returns the metric that is the score, higher is better."""
-    if name not in metrics:
+    score = convert_to_score(metrics, name)
+    if score is None:
         raise ValueError(
             f"task `{task.name}` has no metric `{name}`, but {', '.join(metrics)}; change `metric` "
             "of the probe"
         )
-    return 100 - metrics[name] if name in LOWER_IS_BETTER else metrics[name]
+    return score
 
 
 def _get_labels(features: Features, task: Task) -> Labels:

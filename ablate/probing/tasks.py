@@ -6,12 +6,21 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.annotations import Event, LabelKind, infer_label_kind, parse_classes, parse_events
+from ablate.audio.annotations import (
+    Event,
+    LabelKind,
+    infer_label_kind,
+    parse_classes,
+    parse_events,
+    parse_numbers,
+)
 from ablate.audio.clips import ClipInfo, ClipTable
+from ablate.audio.column_file import StringColumn
 from ablate.audio.segments import FRAGMENT
 
 Indices = npt.NDArray[np.int64]
-Labels = npt.NDArray[np.int64] | npt.NDArray[np.bool_]  # (clips,), multi-label (clips, classes)
+# (clips,), multi-label (clips, classes), or numbers as float32 (clips, names of numbers)
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.bool_] | npt.NDArray[np.float32]
 
 GROUP_COLUMN = "group"  # column of a manifest
 
@@ -31,12 +40,13 @@ class Task:
 
     name: str
     kind: LabelKind
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # or the names of the numbers to predict
     clips: Indices  # positions in the store; all other indices are positions in this array
     labels: Labels
     parts: dict[str, Indices]  # split (train, valid, test) or fold -> clips
     folded: bool
     events: tuple[tuple[Event, ...], ...] = field(default=())  # per clip, for a task of events
+    paths: StringColumn | None = None  # all clips of the store
 
     def splits(self) -> Iterator[Split]:
         """Yields the one split of the data set, or one split per fold that is held out."""
@@ -54,7 +64,7 @@ class Task:
 
 
 def find_tasks(clips: ClipTable | Iterable[ClipInfo]) -> list[Task]:
-    """Finds the tasks among clips, by name. Raises `ValueError` for events that cannot be read."""
+    """Finds the tasks among clips, by name. Raises `ValueError` for labels that cannot be read."""
     table = ClipTable.from_clips(clips)
     return [_build_task(name, table) for name in sorted(table.tasks.categories)]
 
@@ -106,6 +116,10 @@ def _build_task(name: str, table: ClipTable) -> Task:
     if kind == "single":
         single = [numbers[label] for label in column.categories]
         labels = np.array(single, dtype=np.int64)[column.codes]
+    elif kind == "numbers":
+        by_name = [parse_numbers(label) for label in column.categories]
+        values = [[numbers_of[name] for name in classes] for numbers_of in by_name]
+        labels = np.array(values, dtype=np.float32)[column.codes]
     else:
         holds = [[name in names for name in classes] for names in classes_by_label]
         labels = np.array(holds, dtype=np.bool_)[column.codes]
@@ -121,4 +135,5 @@ def _build_task(name: str, table: ClipTable) -> Task:
         {part: np.flatnonzero(part_names.equals(part)) for part in sorted(part_names.categories)},
         folded,
         tuple(events[code] for code in column.codes) if events else (),
+        table.paths,
     )

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ablate.core.random import generator
 from ablate.probing.metrics import Scores, measure
 from ablate.probing.probe import AbstractProbe, ProbeData
-from ablate.probing.tasks import Indices
+from ablate.probing.tasks import Indices, Labels
 
 HELD_OUT = 0.2  # share of the training clips to select on, for tasks without a validation part
 
@@ -103,12 +103,13 @@ def train_and_predict(
         patience: With `select`, ends after this number of epochs without a better one.
 
     Returns:
-        Probabilities, float32 (query items, classes).
+        Probabilities, float32 (query items, classes); or numbers, for a task of numbers.
 
     Raises:
         ValueError: There are too few training clips to hold any out.
     """
     train, valid = hold_out(data) if select else (data.train, data.train[:0])
+    scale = NumberScale.fit(data.labels[train]) if data.has_numbers else None
     adam = torch.optim.Adam(model.parameters(), lr=schedule.rate)
     best, best_weights = -math.inf, copy.deepcopy(model.state_dict())
     best_epoch = 0
@@ -118,12 +119,12 @@ def train_and_predict(
         model.train()
         for items in _shuffle(train, schedule.batch, data.seed, epoch):
             adam.zero_grad()
-            loss = _compute_loss(model(*read(items)), data, items)
+            loss = _compute_loss(model(*read(items)), data, items, scale)
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
         if not select:
             continue
-        metrics = measure(_predict(model, data, read, valid), data.labels[valid])
+        metrics = measure(_predict(model, data, read, valid, scale), data.labels[valid])
         if metrics[data.selection_metric] > best:
             best, best_weights = metrics[data.selection_metric], copy.deepcopy(model.state_dict())
             best_epoch = epoch
@@ -131,7 +132,30 @@ def train_and_predict(
             break
     if select:
         model.load_state_dict(best_weights)
-    return _predict(model, data, read, data.query)
+    return _predict(model, data, read, data.query, scale)
+
+
+@dataclass(frozen=True)
+class NumberScale:
+    """Mean and deviation of numbers over training items, (names of numbers,) each."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def fit(cls, labels: Labels) -> "NumberScale":
+        """Measures labels, (items, names of numbers); a constant number has deviation 1."""
+        values = torch.from_numpy(labels).double()
+        std = values.std(dim=0, correction=0)
+        return cls(values.mean(dim=0).float(), torch.where(std > 0, std, 1.0).float())
+
+    def normalise(self, labels: Tensor) -> Tensor:
+        """Scales numbers to mean 0 and deviation 1."""
+        return (labels - self.mean) / self.std
+
+    def restore(self, values: Tensor) -> Tensor:
+        """Does the inverse of `normalise`."""
+        return values * self.std + self.mean
 
 
 def hold_out(data: ProbeData) -> tuple[Indices, Indices]:
@@ -162,17 +186,26 @@ def _shuffle(train: Indices, batch: int, seed: int, epoch: int) -> Iterator[Indi
         yield train[piece.numpy()]
 
 
-def _compute_loss(logits: Tensor, data: ProbeData, items: Indices) -> Tensor:
+def _compute_loss(
+    logits: Tensor, data: ProbeData, items: Indices, scale: NumberScale | None
+) -> Tensor:
     labels = torch.from_numpy(data.labels[items])
+    if scale is not None:
+        return F.mse_loss(logits, scale.normalise(labels))
     if data.is_multilabel:
         return F.binary_cross_entropy_with_logits(logits, labels.float())
     return F.cross_entropy(logits, labels)
 
 
 @torch.no_grad()
-def _predict(model: nn.Module, data: ProbeData, read: ReadItems, items: Indices) -> Scores:
+def _predict(
+    model: nn.Module, data: ProbeData, read: ReadItems, items: Indices, scale: NumberScale | None
+) -> Scores:
     model.eval()
     pieces = [items[start : start + 256] for start in range(0, len(items), 256)]
     logits = torch.cat([model(*read(piece)) for piece in pieces])
+    if scale is not None:
+        numbers: Scores = scale.restore(logits).numpy()
+        return numbers
     scores: Scores = (logits.sigmoid() if data.is_multilabel else logits.softmax(dim=1)).numpy()
     return scores

@@ -20,7 +20,8 @@ from ablate.core.io import DamagedFileError, write_atomically
 
 FORMAT = 2
 Part = Literal["valid", "test"]
-Kind = Literal["single", "multi", "events"]  # one class per clip, several, or events with times
+# one class per clip, several, events with times, or numbers, which are not kept
+Kind = Literal["single", "multi", "events", "numbers"]
 Integers = NDArray[np.int64]
 Values = NDArray[np.int64] | NDArray[np.bool_] | NDArray[np.float32]
 

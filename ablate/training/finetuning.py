@@ -4,10 +4,11 @@ It scores a run like a probe, on the same splits and folds, and does not change 
 """
 
 import copy
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing, pack
 from ablate.model.transformer import Transformer, initialise
+from ablate.parts import AS_BEFORE
 from ablate.probing.features import FeatureExtractor, RawClips
 from ablate.probing.metrics import Scores
 from ablate.probing.probe import AbstractProbe, ProbeData
@@ -62,6 +64,10 @@ class FineTuning(AbstractProbe):
         frozen: Number of layers to freeze, from the first one on; anything above 0 also freezes the
             stem.
         seeds: Number of trainings, each with another head and order of clips.
+        sampling: How clips are drawn: `uniform`, all of them epoch after epoch; or `balanced`, with
+            replacement, in proportion to the sum of 1 / number of clips over the classes of a clip,
+            as AST does for AudioSet (Gong et al., Interspeech 2021,
+            https://arxiv.org/abs/2104.01778).
 
     Example:
         probes: {tuned: {type: ablate.training.finetuning.FineTuning, steps: 500, rate: 1e-3}}
@@ -77,6 +83,9 @@ class FineTuning(AbstractProbe):
     layer_decay: float = 0.75
     frozen: int = 0
     seeds: int = 1
+    sampling: Literal["uniform", "balanced"] = field(
+        default="uniform", metadata={AS_BEFORE: "uniform"}
+    )
 
     version: ClassVar[int] = 2  # version 1: all runs shared head, order of clips and windows
     standardises: ClassVar[bool] = False
@@ -118,7 +127,8 @@ class FineTuning(AbstractProbe):
     def _train(self, model: "FineTuned", data: ProbeData, raw: RawClips, seed: int) -> None:
         groups = build_parameter_groups(model, self.layer_decay, self.frozen)
         adamw = torch.optim.AdamW(groups, lr=self.rate, weight_decay=self.weight_decay)
-        order = _shuffle(data.train, self.batch, seed)
+        draw = _draw_balanced if self.sampling == "balanced" else _shuffle
+        order = draw(data, self.batch, seed)
         for step, items in zip(range(self.steps), order, strict=False):
             rng = StepRandom(seed, step)
             batch = _load_batch(items, data, raw, rng)
@@ -229,14 +239,36 @@ def _get_layer(name: str) -> int:
     return int(match[1]) if match else -1
 
 
-def _shuffle(train: Indices, batch: int, seed: int) -> Iterator[Indices]:
+def _shuffle(data: ProbeData, batch: int, seed: int) -> Iterator[Indices]:
     """Yields batches of items, epoch after epoch without end; an epoch's last may be smaller."""
-    epoch = 0
-    while True:
+    train = data.train
+    for epoch in itertools.count():
         order = torch.randperm(len(train), generator=generator(seed, "fine-tuning order", epoch))
         for piece in torch.split(order, batch):
             yield train[piece.numpy()]
-        epoch += 1
+
+
+def _draw_balanced(data: ProbeData, batch: int, seed: int) -> Iterator[Indices]:
+    """Yields batches of items without end, drawn by `compute_balanced_weights`."""
+    weights = compute_balanced_weights(data)
+    for step in itertools.count():
+        rng = generator(seed, "balanced order", step)
+        drawn = torch.multinomial(weights, batch, replacement=True, generator=rng)
+        yield data.train[drawn.numpy()]
+
+
+def compute_balanced_weights(data: ProbeData) -> Tensor:
+    """Computes how often to draw each training item, float64 (items,), up to a factor.
+
+    It is the sum of 1 / number of items over the classes of an item. An item without a class has
+    the least weight of the others.
+    """
+    labels = torch.from_numpy(data.labels[data.train])
+    holds = (labels if data.is_multilabel else F.one_hot(labels, data.num_classes)).double()
+    weights = holds @ (1 / holds.sum(dim=0).clamp(min=1))
+    has_class = weights > 0
+    least = weights[has_class].min() if has_class.any() else torch.ones((), dtype=torch.double)
+    return torch.where(has_class, weights, least)
 
 
 def _load_batch(items: Indices, data: ProbeData, raw: RawClips, rng: StepRandom) -> LabelledBatch:

@@ -31,7 +31,10 @@ from ablate.worker.trial import AudioData, Trial
 
 
 def check_online_probe(evaluate: EvaluatePlan, probes: Mapping[str, AbstractProbe]) -> None:
-    """Raises `PartError` for a probe that would change the encoder that is being trained."""
+    """Raises `PartError` for a probe that trains the encoder, or scores test clips only."""
+    if not probes[evaluate.probe].scores_validation:
+        problem = f"`{evaluate.probe}` scores test clips only; use another probe's score"
+        raise PartError([Problem(("evaluate",), problem)])
     if probes[evaluate.probe].needs_audio:
         problem = f"`{evaluate.probe}` trains the encoder itself; use another probe's score"
         raise PartError([Problem(("evaluate",), problem)])

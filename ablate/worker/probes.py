@@ -14,6 +14,7 @@ from ablate.core.suggest import did_you_mean
 from ablate.model.encoder import AbstractEncoder
 from ablate.parts import PartError, Problem, build, get_identity, replace_settings
 from ablate.probing.probe import AbstractProbe
+from ablate.probing.task_checks import TaskSettingError, check_settings_for_task
 from ablate.probing.tasks import Task
 from ablate.probing.views import SUMMARY
 from ablate.probing.xares_protocol import OfficialTaskError, find_public_task
@@ -38,8 +39,12 @@ def build_probes(probes: Mapping[str, Any]) -> dict[str, AbstractProbe]:
 def get_protocol(name: str, probe: AbstractProbe, datasets: AudioDatasets) -> dict[str, Any]:
     """Returns the settings by which score files name a probe.
 
-    Raises `PartError` if the data set of the probe cannot be used.
+    Raises `PartError` if the data set of the probe, or a file that it names, cannot be used.
     """
+    try:
+        probe = probe.pin_files()
+    except ValueError as error:
+        raise PartError([Problem(("probes", name), str(error))]) from error
     if probe.tasks is not None:
         try:
             content = datasets.open_probed(probe.tasks)
@@ -78,6 +83,12 @@ class ExpectedScore:
     def check_tasks(self, probe: AbstractProbe, tasks: Iterable[Task]) -> None:
         """Raises `PartError` if the probe cannot give this score on one of the tasks."""
         for task in tasks:
+            if task.kind not in probe.kinds:
+                what = "predicts numbers" if task.kind == "numbers" else "has classes"
+                raise self._create_error(
+                    f"{type(probe).__name__} cannot score task `{task.name}`, which {what}; choose "
+                    "the score of another probe, or leave that task out"
+                )
             if not probe.can_score(task.kind, self.view.rpartition(".")[2]):
                 raise self._create_error(
                     f"`{self.probe}.{self.view}` has one vector per clip, but task "
@@ -96,6 +107,18 @@ def check_official_tasks(name: str, probe: AbstractProbe, tasks: Iterable[Task])
             find_public_task(task.name)
         except OfficialTaskError as error:
             raise PartError([Problem(("probes", name, "protocol"), str(error))]) from error
+
+
+def check_task_settings(name: str, probe: AbstractProbe, tasks: Iterable[Task]) -> None:
+    """Raises `PartError` for settings of a probe with which it cannot score one of the tasks."""
+    problems = []
+    for task in tasks:
+        try:
+            check_settings_for_task(probe, task)
+        except TaskSettingError as error:
+            problems.append(Problem(("probes", name, *error.path), str(error)))
+    if problems:
+        raise PartError(problems)
 
 
 def list_expected_scores(

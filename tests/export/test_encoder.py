@@ -1,5 +1,6 @@
 """An exported encoder returns the features that the run's probes used, and can be moved."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 import ablate
 from ablate.cli.main import app
 from ablate.core.io import read_json
+from ablate.core.records.export import Benchmark, CardDetails
+from ablate.core.records.run import RunConfig
 from ablate.export.export import export_encoder
 from ablate.parts import get_identity
 from ablate.probing.features import extract_features
@@ -106,6 +109,51 @@ def test_only_its_own_export_is_overwritten(exported, other, tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match="contains other files"):
         export_encoder(exported.run, tmp_path)
+
+
+@pytest.mark.parametrize("problem", ["damaged score", "no such task", "no source"])
+def test_a_failed_export_leaves_everything_as_it_was(exported, tmp_path, problem):
+    run = shutil.copytree(exported.run, tmp_path / exported.run.name)
+    folders = tmp_path / "new", export_encoder(exported.run, tmp_path / "old")
+    before = {file: file.read_bytes() for file in folders[1].rglob("*")}
+    card, settings = CardDetails(), {}
+    if problem == "damaged score":
+        next(run.glob("probes/*/*.json")).write_text("{")
+    elif problem == "no such task":
+        card = CardDetails(benchmarks=(Benchmark("dogs", "me/dogs", "all"),))
+    else:
+        config = RunConfig.read(run / "config.json")
+        config.settings["masker"] = {"type": "maskers.Random"}
+        config.settings["encoder"] = {**config.settings["encoder"], "type": "gone_lab.ViT"}
+        config.write(run / "config.json")
+        settings = {"with_source": True}
+    for folder in folders:
+        with pytest.raises(ValueError, match=r"."):
+            export_encoder(run, folder, card, **settings)
+    assert not folders[0].exists()
+    assert {file: file.read_bytes() for file in folders[1].rglob("*")} == before
+
+
+def test_scores_are_listed_for_the_leaderboards_that_are_named(exported, tmp_path):
+    run = shutil.copytree(exported.run, tmp_path / exported.run.name)
+    add_score(run, "another", get_identity(KNN(k=200)))
+    card = CardDetails(benchmarks=(Benchmark.parse("noise=me/noise-set:all"),))
+    folder = export_encoder(run, tmp_path / "out", card)
+    files = sorted((folder / ".eval_results").iterdir())
+    assert [file.name for file in files] == ["noise-1.yaml", "noise-2.yaml"]
+    entries = [entry for file in files for entry in json.loads(file.read_text())]
+    assert [entry["dataset"] for entry in entries] == [{"id": "me/noise-set", "task_id": "all"}] * 2
+    assert sorted(entry["value"] for entry in entries) == [12.5, 50.0]
+    notes = {entry["value"]: entry["notes"] for entry in entries}
+    assert notes[50.0] == "frozen encoder, KNN(k=200) on mean, accuracy in percent"
+    export_encoder(run, folder)  # without leaderboards
+    assert not (folder / ".eval_results").exists()
+
+
+@pytest.mark.parametrize("text", ["noise", "noise=set:all", "=me/set:all", "noise=me/set"])
+def test_a_leaderboard_needs_task_data_set_and_id(text):
+    with pytest.raises(ValueError, match=f"TASK=OWNER/DATASET:TASK_ID; got `{text}`"):
+        Benchmark.parse(text)
 
 
 def test_a_folder_without_an_encoder_is_rejected(tmp_path):

@@ -14,7 +14,7 @@ from ablate.probing.linear import Logistic
 from ablate.probing.neural import LayerWeights, Linear, build_classifier
 from ablate.probing.pooling import Sums
 from ablate.probing.probe import Features
-from ablate.probing.scoring import score_probe, select_labelled
+from ablate.probing.scoring import divide_clips, score_probe, select_labelled
 from ablate.probing.tasks import Task
 from ablate.probing.training import CosineDecay, train_and_predict
 from ablate.probing.tuned import Tuned
@@ -219,8 +219,51 @@ def test_tuning_never_reads_the_labels_of_test_clips():
 
 
 @pytest.mark.parametrize(
+    ("settings", "other"),
+    [
+        ({"shots": 4}, {"shots": 5}),
+        ({"label_share": 0.3}, {"label_share": 0.9}),
+        ({"metric": "macro_f1"}, {"metric": "accuracy"}),
+    ],
+)
+def test_settings_of_the_tuned_probe_count_as_those_of_tuned(settings, other):
+    features, task = make_task(240)
+    noise = np.random.default_rng(0).normal(size=features.rows.shape) * 4  # else all are right
+    features = Features.from_vectors((features.rows + noise).astype(np.float32))
+    grid = {"strength": [1e-4, 1.0]}
+    inner = score_probe(Tuned(probe=Logistic(**settings), grid=grid), features, task)
+    assert inner == score_probe(Tuned(probe=Logistic(), grid=grid, **settings), features, task)
+    assert inner != score_probe(Tuned(probe=Logistic(), grid=grid), features, task)
+    with pytest.raises(ValueError, match="keep one of them"):
+        Tuned(probe=Logistic(**settings), grid=grid, **other)
+
+
+def test_tuning_chooses_by_the_metric_of_the_score():
+    features, task = make_task(400)
+    points = [KNN(k=k, temperature=t) for k in (1, 3, 9, 27) for t in (0.05, 0.5)]
+    for metric in ("accuracy", "macro_f1"):
+        valid = [score_probe(replace(p, metric=metric), features, task)["valid"] for p in points]
+        grid = {"k": [1, 3, 9, 27], "temperature": [0.05, 0.5]}
+        tuned = score_probe(Tuned(probe=KNN(), grid=grid, metric=metric), features, task)
+        assert tuned["valid"] == max(valid)
+
+
+def test_shots_with_folds_are_drawn_from_the_folds_that_are_trained_on():
+    features, task = make_task(60)
+    folds = {str(fold): np.flatnonzero(np.arange(60) // 20 == fold) for fold in range(3)}
+    task = replace(task, parts=folds, folded=True)
+    for split in task.splits():
+        train, valid, _ = divide_clips(Linear(shots=1), task, split, 0)
+        assert sorted(task.labels[train]) == [0, 1, 2]
+        assert not set(train) & {*valid, *np.concatenate(list(split.query.values()))}
+    assert score_probe(Linear(shots=1, seeds=1), features, task)["test"] is not None
+
+
+@pytest.mark.parametrize(
     ("grid", "message"),
     [
+        ({"metric": ["map"]}, "`grid` cannot vary `metric`"),
+        ({"k": [1], "views": [{}], "shots": [1]}, "cannot vary `views`, `shots`"),
         ({}, "one or more settings"),
         ({"k": []}, "one or more settings"),
         ({"kk": [1]}, "unknown key `kk`"),

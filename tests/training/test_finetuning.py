@@ -16,6 +16,7 @@ from ablate.model.packing import pack
 from ablate.model.patchify import Rectangles
 from ablate.model.transformer import initialise
 from ablate.model.vit import ViT
+from ablate.parts import get_identity
 from ablate.probing.features import FeatureExtractor, RawClips
 from ablate.probing.probe import Features, ProbeData
 from ablate.probing.scoring import score_probe
@@ -294,3 +295,28 @@ def test_the_summary_is_used_if_the_encoder_has_one(audio):
 def test_invalid_settings_raise(settings, message):
     with pytest.raises(ValueError, match=message):
         FineTuning(**settings)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_balanced_clips_are_drawn_by_how_rare_their_classes_are(kind):
+    rare = np.arange(40) % 10 == 0
+    if kind == "single":
+        labels, expected = rare.astype(np.int64), np.where(rare, 1 / 4, 1 / 36)
+    else:  # the last clip has no class
+        labels = np.stack([rare, np.arange(40) < 39], axis=1)
+        expected = np.where(rare, 1 / 4 + 1 / 39, 1 / 39)
+    data = ProbeData(np.zeros((40, 0)), labels, 2, np.arange(40), NOTHING, NOTHING)
+    weights = finetuning.compute_balanced_weights(data).numpy()
+    assert np.allclose(weights / weights.max(), expected / expected.max())
+    batches = finetuning._draw_balanced(data, 500, seed=0)
+    drawn = np.concatenate([next(batches) for _ in range(8)])
+    share, count = expected[rare].sum() / expected.sum(), len(drawn)
+    error = np.sqrt(share * (1 - share) / count)
+    assert abs(rare[drawn].mean() - share) < 5 * error
+
+
+def test_balanced_sampling_trains_and_uniform_sampling_is_as_before(raw):
+    labels = make_labels(raw)
+    balanced = replace(QUICK, sampling="balanced").predict(make_data(raw, labels))
+    assert not np.allclose(balanced, QUICK.predict(make_data(raw, labels)), atol=1e-4)
+    assert "sampling" not in get_identity(QUICK)

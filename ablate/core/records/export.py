@@ -1,5 +1,6 @@
 """The record of an exported encoder, `encoder.json`, and the details of its model card."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,9 +28,30 @@ class ExportedEncoder(Record):
 
 
 @dataclass(frozen=True)
+class Benchmark:
+    """A leaderboard of the Hugging Face Hub on which the scores of a task are listed."""
+
+    task: str  # name of the task in the run
+    dataset: str  # the data set on the Hub, as in `owner/name`
+    task_id: str  # an id in the `eval.yaml` of the data set
+
+    @classmethod
+    def parse(cls, text: str) -> "Benchmark":
+        """Parses `TASK=OWNER/DATASET:TASK_ID`. Raises `ValueError` for anything else."""
+        match = re.fullmatch(r"([^=]+)=([\w.-]+/[\w.-]+):([\w.-]+)", text)
+        if match is None:
+            raise ValueError(
+                f"a benchmark must be TASK=OWNER/DATASET:TASK_ID; got `{text}`; the last is an id "
+                "in the `eval.yaml` of the data set"
+            )
+        return cls(match[1], match[2], match[3])
+
+
+@dataclass(frozen=True)
 class CardDetails:
     """What a model card says beside settings and scores."""
 
     license: str = "unknown"  # an identifier of the Hugging Face Hub, such as `mit`
     datasets: tuple[str, ...] = ()  # names of the data sets that the encoder was trained on
     citation: str = ""  # BibTeX
+    benchmarks: tuple[Benchmark, ...] = ()  # leaderboards for the scores of the run
