@@ -86,8 +86,8 @@ def _format_metadata(name: str, results: Sequence[ExportedScore], details: CardD
             "metrics": [
                 {
                     "type": result.metric,
-                    "value": round(result.test, 2),
-                    "name": f"{result.metric} of {result.probe} on {result.view}, percent",
+                    "value": round(result.value, 4),
+                    "name": f"{result.metric} of {result.probe} on {result.view}, {result.unit}",
                 }
             ],
         }
@@ -124,9 +124,9 @@ def _format_modules(record: ExportedEncoder) -> str:
 
 def _format_scores(results: Sequence[ExportedScore]) -> Iterator[str]:
     if results:
-        yield "## Scores of the frozen encoder, in percent\n"
+        yield "## Metrics of the frozen encoder, in percent (mae in units of the labels)\n"
         yield "| task | probe | view | metric | test |\n| --- | --- | --- | --- | --- |"
         for row in results:
             cells = [cell.replace("|", r"\|") for cell in row[:4]]
-            yield f"| {' | '.join(cells)} | {row.test:.1f} |"
+            yield f"| {' | '.join(cells)} | {row.text} |"
         yield ""

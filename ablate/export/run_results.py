@@ -14,23 +14,34 @@ _OTHER_COLUMNS = ("views", "tasks", "content", "version")  # settings not shown 
 
 
 class ExportedScore(NamedTuple):
-    """A score of one probe on the test clips of one task."""
+    """What one probe measured on the test clips of one task."""
 
     task: str
     probe: str  # class and settings
     view: str
     metric: str
-    test: float  # percent
+    value: float  # of the metric; for an error rate not the score, which is 100 minus the rate
+
+    @property
+    def unit(self) -> str:
+        """The unit of the value."""
+        return "units of the labels" if self.metric == "mae" else "percent"
+
+    @property
+    def text(self) -> str:
+        """The value as the model card shows it."""
+        return f"{self.value:.4g}" if self.metric == "mae" else f"{self.value:.1f}"
 
 
 def list_results(run: Path) -> Iterator[ExportedScore]:
-    """Yields every score in the folder of a run."""
+    """Yields the metric of every score in the folder of a run."""
     for file in sorted(run.glob("probes/*/*.json")):
         result = ScoreFile.read(file)
         probe = _format_probe(result.settings)
         for view, score in result.scores.items():
             if score.test is not None:
-                yield ExportedScore(result.task, probe, view, score.metric, score.test)
+                value = score.metrics.get(score.metric, score.test)
+                yield ExportedScore(result.task, probe, view, score.metric, value)
 
 
 def create_eval_results(
@@ -56,9 +67,9 @@ def create_eval_results(
         for number, result in enumerate(own, start=1):
             entry = {
                 "dataset": {"id": benchmark.dataset, "task_id": benchmark.task_id},
-                "value": round(result.test, 2),
+                "value": round(result.value, 4),
                 "notes": f"frozen encoder, {result.probe} on {result.view}, {result.metric} in "
-                "percent",
+                f"{result.unit}",
             }
             text = json.dumps([entry], indent=2) + "\n"
             files[f"{EVAL_RESULTS}/{benchmark.task}-{number}.yaml"] = text

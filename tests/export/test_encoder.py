@@ -21,6 +21,7 @@ from ablate.probing.features import extract_features
 from ablate.probing.knn import KNN
 from ablate.probing.neural import Linear
 from ablate.probing.probe import Content
+from ablate.probing.verification import Verification
 from ablate.probing.views import View, Views
 from ablate.worker.probe_runner import ProbeRunner
 from tests.run_folders import write_score
@@ -148,6 +149,17 @@ def test_scores_are_listed_for_the_leaderboards_that_are_named(exported, tmp_pat
     assert notes[50.0] == "frozen encoder, KNN(k=200) on mean, accuracy in percent"
     export_encoder(run, folder)  # without leaderboards
     assert not (folder / ".eval_results").exists()
+
+
+def test_an_error_rate_is_not_listed_as_its_score(exported, tmp_path):
+    run = shutil.copytree(exported.run, tmp_path / exported.run.name)
+    score = {"test": 70.0, "metric": "eer", "metrics": {"eer": 30.0}}
+    write_score(run, "noise", get_identity(Verification()), "pairs", mean=score)
+    card = CardDetails(benchmarks=(Benchmark("noise", "me/noise-set", "all"),))
+    folder = export_encoder(run, tmp_path / "out", card)
+    entries = [json.loads(file.read_text())[0] for file in (folder / ".eval_results").iterdir()]
+    assert 30.0 in [entry["value"] for entry in entries if "eer" in entry["notes"]]
+    assert "| noise | Verification | mean | eer | 30.0 |" in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("text", ["noise", "noise=set:all", "=me/set:all", "noise=me/set"])
