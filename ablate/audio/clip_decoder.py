@@ -6,7 +6,6 @@ The frames, and their order in the store, do not depend on the number of process
 import logging
 import os
 import time
-from collections.abc import Sequence
 from typing import Self
 
 from ablate.audio.clip_decoding import ClipFacts, Decoding, decode_clip
@@ -36,7 +35,7 @@ class ClipDecoder:
         self,
         source: AbstractSource,
         front_end: AbstractFrontEnd,
-        needed: Sequence[int],
+        needed: list[int],
         num_processes: int | None = None,
     ) -> None:
         self._source, self._front_end = source, front_end
@@ -54,18 +53,22 @@ class ClipDecoder:
         self._close_pool()
 
     def decode(self, index: int, key: Keys, journal: Journal) -> int:
-        """Decodes a clip into the journal; returns its record. Raises `BadAudioError`."""
+        """Decodes a clip into the journal; returns its record. Raises `BadAudioError`.
+
+        A clip that is not the next of `needed` is decoded in this process.
+        """
         if not self._chosen:
             self._choose()
-        self._num_done += 1
-        if self._pool is not None:
-            try:
-                decoding = self._pool.decode(self._source.clips().paths[index])
-                return _write(decoding, key, journal)
-            except DecoderFailedError as error:
-                logger.warning("%s; decoding goes on in one process", error)
-                self._close_pool()
-        return _write(decode_clip(self._source, self._front_end, index), key, journal)
+        if self._needed[self._num_done : self._num_done + 1] == [index]:
+            self._num_done += 1
+            if self._pool is not None:
+                try:
+                    decoding = self._pool.decode(self._source.clips().paths[index])
+                    return write_clip(decoding, key, journal)
+                except DecoderFailedError as error:
+                    logger.warning("%s; decoding goes on in one process", error)
+                    self._close_pool()
+        return write_clip(decode_clip(self._source, self._front_end, index), key, journal)
 
     def _choose(self) -> None:
         """Starts processes if the clips that are left take long enough."""
@@ -73,7 +76,7 @@ class ClipDecoder:
         if elapsed < TRIAL_SECONDS or not self._num_done:
             return
         self._chosen = True
-        num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        num_cores = count_cores()
         if num_cores > 1 and elapsed / self._num_done * num_left > MIN_SECONDS_LEFT:
             left = self._needed[self._num_done :]
             self._pool = DecoderPool(self._source, self._front_end, left, num_cores)
@@ -84,7 +87,18 @@ class ClipDecoder:
             self._pool = None
 
 
-def _write(decoding: Decoding, key: Keys, journal: Journal) -> int:
+def count_cores() -> int:
+    """Returns the number of cores that this process may use, or that its SLURM job asked for."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    requested = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(allowed, int(requested)) if requested.isdigit() else allowed
+
+
+def write_clip(decoding: Decoding, key: Keys, journal: Journal) -> int:
+    """Writes the frames and then the record of a clip; returns the record's index.
+
+    Raises whatever `decoding` raises.
+    """
     facts: list[ClipFacts] = []
 
     def blocks() -> Decoding:

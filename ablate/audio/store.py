@@ -34,6 +34,7 @@ from ablate.audio.store_journal import (
     map_frames,
 )
 from ablate.core.io import DamagedFileError
+from ablate.core.machine_errors import find_remedy
 from ablate.parts import get_identity, replace_settings
 
 _PIECE = 1 << 22  # values of a long clip that are read at once
@@ -211,7 +212,7 @@ def _update(
 ) -> StoreIndex:
     """Updates a store, unless another process has done so meanwhile."""
     keys, folder = check_source(source, probed=probed), file.parent
-    with _create_folder(folder), FileLock(folder / "lock"), _use_one_thread():
+    with create_folder(folder), FileLock(folder / "lock"), use_one_thread():
         index = _find_complete_index(file, source.list_version)
         if index is None or not np.array_equal(index.keys, keys):
             journal = Journal(folder, front_end.bands, _find_synced_frames(folder))
@@ -250,20 +251,21 @@ def _compute_keys(source: AbstractSource) -> Keys:
 
 
 @contextmanager
-def _create_folder(folder: Path) -> Iterator[None]:
+def create_folder(folder: Path) -> Iterator[None]:
     """Creates a folder; turns an `OSError` into a `ValueError` with the remedy."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
+        remedy = find_remedy(error) or "free disk space, or choose another folder"
         raise ValueError(
-            f"the cache `{folder.parent}` cannot be written ({error.strerror or error}); free disk "
-            "space or choose another folder, then run again: decoded clips are kept"
+            f"the cache `{folder.parent}` cannot be written ({error.strerror or error}): {remedy}; "
+            "then run again: decoded clips are kept"
         ) from error
 
 
 @contextmanager
-def _use_one_thread() -> Iterator[None]:
+def use_one_thread() -> Iterator[None]:
     """Limits torch to one thread: clips are too short for more, and workers share the machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

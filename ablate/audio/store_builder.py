@@ -23,6 +23,7 @@ from ablate.audio.selection import (
 from ablate.audio.source import AbstractSource
 from ablate.audio.store_index import StoreIndex
 from ablate.audio.store_journal import ClipFlag, Journal, Keys
+from ablate.audio.store_parts import DecodedParts
 
 Progress = Callable[[int, int], None]  # number of clips done, number of all clips
 _Records = npt.NDArray[np.int64]  # (clips,), row in the journal; -1 for a clip without one
@@ -136,13 +137,9 @@ def _decode_missing(
     missing: npt.NDArray[np.bool_] = ~np.any(keys, axis=1)
     is_first = clips.first_with_path == np.arange(len(clips))
     records[~is_first] = -1
-    needed = [
-        index
-        for index in np.flatnonzero(is_first & ~missing).tolist()
-        if records[index] < 0 or not journal.is_intact(int(records[index]))
-    ]
-    is_needed = np.zeros(len(clips), dtype=bool)
-    is_needed[needed] = True
+    is_needed = _find_needed(records, is_first & ~missing, journal)
+    parts = DecodedParts(journal.folder, front_end.bands, keys)
+    needed = np.flatnonzero(is_needed & ~parts.has).tolist()
     interval = max(1, len(clips) // 200)
     with ClipDecoder(source, front_end, needed, num_processes) as decoder:
         for index in range(len(clips)):
@@ -152,14 +149,28 @@ def _decode_missing(
                 )
             elif is_needed[index]:
                 try:
-                    records[index] = decoder.decode(index, keys[index], journal)
+                    record = parts.copy(index, keys[index], journal)
+                    if record is None:
+                        record = decoder.decode(index, keys[index], journal)
+                    records[index] = record
                 except BadAudioError as error:
                     # all bad clips are reported together once the others are decoded
                     records[index] = -1
                     reasons[index] = "; ".join(reason for _, reason in error.clips)
             if progress and ((index + 1) % interval == 0 or index + 1 == len(clips)):
                 progress(index + 1, len(clips))
+    parts.delete_copied(journal)
     return records, reasons
+
+
+def _find_needed(
+    records: _Records, exists: npt.NDArray[np.bool_], journal: Journal
+) -> npt.NDArray[np.bool_]:
+    """Returns which of the existing clips have no intact record, (clips,)."""
+    needed: npt.NDArray[np.bool_] = exists.copy()
+    for index in np.flatnonzero(exists & (records >= 0)).tolist():
+        needed[index] = not journal.is_intact(int(records[index]))
+    return needed
 
 
 def _find_label_problems(clips: ClipTable) -> str:

@@ -53,6 +53,29 @@ def compute_file_key(path: str, stamp: str | None) -> bytes:
     return hashlib.blake2b(f"{path}\0{stamp}".encode(), digest_size=16).digest()
 
 
+def read_records(folder: Path) -> Array:
+    """Memory-maps the records of a folder that another process may be writing; torn ones are cut.
+
+    Returns an array with dtype `RECORD`, empty if the folder has no journal.
+    """
+    file = folder / "journal"
+    count = _count_valid_records(file) if file.is_file() else 0
+    if count == 0:  # an empty file cannot be mapped
+        return np.zeros(0, dtype=RECORD)
+    return np.memmap(file, dtype=RECORD, mode="r", shape=(count,))
+
+
+def find_last_records(records: Array, keys: Keys) -> npt.NDArray[np.int64]:
+    """Returns the last of some records of each file, (files,), given its key; -1 without one."""
+    existing = np.ascontiguousarray(records["key"])
+    if len(existing) == 0:
+        return np.full(len(keys), -1)
+    order = np.argsort(existing[:, 0], kind="stable")
+    places = np.searchsorted(existing[order, 0], keys[:, 0], side="right") - 1
+    rows = order[places]  # a key below all others wraps around to one that differs
+    return np.where((existing[rows] == keys).all(axis=1) & keys.any(axis=1), rows, -1)
+
+
 class WrittenFrames(NamedTuple):
     """The place of a clip's frames in the file."""
 
@@ -62,7 +85,7 @@ class WrittenFrames(NamedTuple):
 
 
 class Journal:
-    """The journal and frames of a store, for one writer at a time.
+    """The journal and frames in a `folder`, for one writer at a time.
 
     Args:
         folder: the store's folder.
@@ -71,7 +94,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, bands: int, synced: npt.NDArray[np.int64]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._frame_bytes = 2 * bands
         for name in ("journal", "frames"):
             (folder / name).touch()
@@ -87,26 +110,20 @@ class Journal:
     @property
     def records(self) -> Array:
         """All records, memory-mapped, with dtype `RECORD`."""
-        if (self._folder / "journal").stat().st_size == 0:  # an empty file cannot be mapped
+        if (self.folder / "journal").stat().st_size == 0:  # an empty file cannot be mapped
             return np.zeros(0, dtype=RECORD)
-        return np.memmap(self._folder / "journal", dtype=RECORD, mode="r")
+        return np.memmap(self.folder / "journal", dtype=RECORD, mode="r")
 
     def find(self, keys: Keys) -> npt.NDArray[np.int64]:
         """Returns the last record of each file, (files,), given its key; -1 if it has none."""
-        existing = np.ascontiguousarray(self.records["key"])
-        if len(existing) == 0:
-            return np.full(len(keys), -1)
-        order = np.argsort(existing[:, 0], kind="stable")
-        places = np.searchsorted(existing[order, 0], keys[:, 0], side="right") - 1
-        rows = order[places]  # a key below all others wraps around to one that differs
-        return np.where((existing[rows] == keys).all(axis=1) & keys.any(axis=1), rows, -1)
+        return find_last_records(self.records, keys)
 
     def is_intact(self, number: int) -> bool:
         """Returns whether a record's frames are on disk as written; synced ones are not read."""
         if self._synced[number]:
             return True
         record = self.records[number]
-        with (self._folder / "frames").open("rb") as file:
+        with (self.folder / "frames").open("rb") as file:
             file.seek(int(record["first"]) * self._frame_bytes)
             content = file.read(int(record["frames"]) * self._frame_bytes)
         return zlib.crc32(content) == int(record["checksum"])
@@ -117,7 +134,7 @@ class Journal:
         Raises whatever the blocks raise; the next clip then overwrites what was written.
         """
         length = checksum = 0
-        with (self._folder / "frames").open("r+b") as file:
+        with (self.folder / "frames").open("r+b") as file:
             file.seek(self._end * self._frame_bytes)
             for block in blocks:
                 content = np.ascontiguousarray(block).tobytes()
@@ -137,7 +154,7 @@ class Journal:
         record = np.zeros(1, dtype=RECORD)
         record[0] = (key, digest.encode(), *frames, flags, 0)
         record["seal"] = _compute_seal(record.tobytes())
-        with (self._folder / "journal").open("ab") as file:
+        with (self.folder / "journal").open("ab") as file:
             file.write(record.tobytes())
             number = file.tell() // RECORD.itemsize - 1
         self._end += frames.length
@@ -146,7 +163,7 @@ class Journal:
     def sync(self) -> None:
         """Flushes both files to disk (fsync)."""
         for name in ("frames", "journal"):
-            with (self._folder / name).open("r+b") as file:
+            with (self.folder / name).open("r+b") as file:
                 os.fsync(file.fileno())
 
 

@@ -1,5 +1,6 @@
 """Commands `cancel`, `retry` and `clean`: cancel jobs, release failures, delete unused runs."""
 
+import itertools
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from ablate.cli.options import (
     find_plans,
     get_study_name,
     load_plan,
-    load_plan_unless_sweeping,
+    load_plan_unless_submitted,
     print_lines,
 )
 from ablate.core.records.run import FAILURE_KINDS
@@ -21,29 +22,30 @@ KINDS = (*FAILURE_KINDS, "failed")  # `failed` means all kinds
 
 
 def cancel(name: StudyName, yes: Yes = False) -> None:
-    """Cancel a study's queued and running jobs, and the workers of its sweep, on a cluster."""
+    """Cancel a study's queued and running jobs on a cluster, with those of its sweep and clips."""
     from ablate.runs import store
-    from ablate.slurm import commands, monitor, submissions, sweep_workers
+    from ablate.slurm import command_array, commands, monitor, submissions
     from ablate.slurm import queue as slurm_queue
 
-    plan, folders = load_plan_unless_sweeping(name), store.get_folders()
+    plan, folders = load_plan_unless_submitted(name), store.get_folders()
     try:
         with failing_on_value_error():
             jobs = monitor.find_queued_jobs(plan, folders) if plan else {}
             home = submissions.get_folder(folders.reports, get_study_name(name))
             canaries = submissions.find_queued_canaries(home)
-            workers = sweep_workers.find_queued_workers(
-                sweep_workers.get_folder(folders.reports, get_study_name(name))
-            )
+            arrays = command_array.find_all_queued(folders.reports, get_study_name(name))
         print_lines(f"  {folder.name}  job {job.job_id}" for folder, job in jobs.items())
         print_lines(f"  canary  job {canary.job_id}" for canary in canaries)
-        print_lines(f"  sweep worker  job {worker.job_id}" for worker in workers)
-        counts = {"runs": len(jobs), "canaries": len(canaries), "sweep workers": len(workers)}
+        counts = {"runs": len(jobs), "canaries": len(canaries)}
+        for title, array in arrays.items():
+            print_lines(f"  {title}  job {job.job_id}" for job in array)
+            counts[f"{title}s"] = len(array)
         counted = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
         if not counted:
             typer.echo("this study has no queued jobs")
         elif yes or typer.confirm(f"cancel these {counted}?"):
-            slurm_queue.cancel_jobs([*jobs.values(), *canaries, *workers])
+            others = itertools.chain.from_iterable(arrays.values())
+            slurm_queue.cancel_jobs([*jobs.values(), *canaries, *others])
             typer.echo(f"cancelled {counted}; their checkpoints are kept")
     except commands.SlurmError as error:
         fail(str(error))

@@ -7,6 +7,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ablate run studies/masking.yaml --slurm gpu --watch",
     ),
     "plan": ("ablate plan studies/masking.yaml --time", "ablate plan mine.yaml seeds=8 --json"),
+    "prepare": (
+        "ablate prepare studies/masking.yaml",
+        "ablate prepare mine.yaml --slurm cpu --jobs 32",
+    ),
     "status": ("ablate status", "ablate status masking --watch"),
     "logs": ("ablate logs 3f2a -f", "ablate logs masking masker=block seed=0"),
     "cancel": ("ablate cancel masking --yes",),

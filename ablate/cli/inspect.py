@@ -3,6 +3,7 @@
 One exception: if a job has left the queue without recording its end, `status` records it.
 """
 
+import itertools
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from ablate.cli.options import (
     find_run_folder,
     get_study_name,
     load_plan,
-    load_plan_unless_sweeping,
+    load_plan_unless_submitted,
     load_study_or_plan,
     print_lines,
 )
@@ -53,9 +54,9 @@ def status(
     """Show the progress of studies from their saved plans and run folders."""
     from ablate.executors.progress import create_console
     from ablate.runs import store
-    from ablate.slurm import monitor, sweep_workers
+    from ablate.slurm import command_array, monitor
 
-    saved = sorted({*find_plans(), *sweep_workers.find_studies(store.get_folders().reports)})
+    saved = sorted({*find_plans(), *command_array.find_studies(store.get_folders().reports)})
     studies = [get_study_name(name)] if name is not None else saved
     if not studies and not as_json:
         typer.echo("no study has been run here; to run one: ablate run FILE")
@@ -78,7 +79,7 @@ def _show_progress(studies: Sequence[str], as_json: bool) -> list["StudyPlan"]:
     from ablate.runs import status as run_status
     from ablate.runs import store
 
-    by_study = {study: load_plan_unless_sweeping(study) for study in studies}
+    by_study = {study: load_plan_unless_submitted(study) for study in studies}
     plans = [plan for plan in by_study.values() if plan is not None]
     if as_json:
         runs = store.get_folders().runs
@@ -98,15 +99,16 @@ def _may_change(
     """Returns whether a run or a sweep may still make progress; says so if all have stalled."""
     from ablate.runs import status as run_status
     from ablate.runs import store
-    from ablate.slurm import sweep_workers
+    from ablate.slurm import command_array
 
     runs, reports = store.get_folders().runs, store.get_folders().reports
-    sweeps = (sweep_workers.get_folder(reports, study) for study in studies)
-    if any(sweep_workers.may_be_queued(folder) for folder in sweeps):
+    arrays = itertools.product(studies, command_array.KINDS)
+    folders = (command_array.get_folder(reports, *array) for array in arrays)
+    if any(map(command_array.may_be_queued, folders)):
         return True
     left = [plan for plan in plans if run_status.is_unfinished(plan, runs)]
-    folders = [folder for plan in plans for folder in store.list_run_folders(plan, runs)]
-    has_stalled = bool(left) and idle_timeout.update(folders)
+    own = [folder for plan in plans for folder in store.list_run_folders(plan, runs)]
+    has_stalled = bool(left) and idle_timeout.update(own)
     if has_stalled and not as_json:
         typer.echo(idle_timeout.format_message(left))
     return bool(left) and not has_stalled
@@ -116,17 +118,17 @@ def _progress(study: str, plan: "StudyPlan | None") -> Iterator[str]:
     """Yields lines on the states of a plan's runs, and on its jobs in the queue."""
     from ablate.runs import status as run_status
     from ablate.runs import store
-    from ablate.slurm import monitor, sweep_workers
+    from ablate.slurm import command_array, monitor
 
     folders = store.get_folders()
     if plan is None:
-        yield f"{study}: its sweep runs on a cluster; when it has ended, run the study again"
+        yield f"{study}: its jobs run on a cluster; when they have ended, run the study again"
     else:
         queue = monitor.reconcile_study(plan, folders)
         queued = {folder.name: str(run) for folder, run in queue.runs.items()}
         yield from run_status.format_status(plan, folders.runs, queued)
         yield from queue.problems
-    yield from sweep_workers.describe_queue(sweep_workers.get_folder(folders.reports, study))
+    yield from command_array.describe_queue(folders.reports, study)
 
 
 def logs(

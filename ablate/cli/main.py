@@ -23,6 +23,7 @@ app = typer.Typer(
 for command in (
     cli_run.run,
     cli_run.plan,
+    cli_run.prepare,
     cli_inspect.status,
     cli_inspect.logs,
     cleanup.cancel,
@@ -78,8 +79,16 @@ def _set_log_level(level: str) -> None:
 
 def main() -> None:
     """Runs the command line `ablate`."""
+    from ablate.core.machine_errors import find_remedy
     from ablate.executors.progress import replace_unencodable
 
     replace_unencodable()
     _set_log_level(os.environ.get("ABLATE_LOG", ""))
-    app(prog_name="ablate")
+    try:
+        app(prog_name="ablate")
+    except OSError as error:
+        remedy = find_remedy(error)
+        if remedy is None:
+            raise
+        typer.echo(f"{error}: {remedy}", err=True)
+        sys.exit(1)

@@ -99,17 +99,17 @@ def load_plan(study: str) -> "StudyPlan":
         return StudyPlan.read(plans[name])
 
 
-def load_plan_unless_sweeping(study: str) -> "StudyPlan | None":
-    """Loads a saved plan; returns None if a sweep on a cluster has not yet produced one.
+def load_plan_unless_submitted(study: str) -> "StudyPlan | None":
+    """Loads a saved plan; None if only jobs that precede it were submitted: a sweep, decoding.
 
-    Fails for a study that has neither a plan nor a sweep.
+    Fails for a study that has neither.
     """
     from ablate.runs import store
-    from ablate.slurm import sweep_workers
+    from ablate.slurm import command_array
 
     name = get_study_name(study)
-    is_sweeping = name in sweep_workers.find_studies(store.get_folders().reports)
-    return None if is_sweeping and name not in find_plans() else load_plan(study)
+    is_submitted = name in command_array.find_studies(store.get_folders().reports)
+    return None if is_submitted and name not in find_plans() else load_plan(study)
 
 
 def load_study_or_plan(study: str) -> "StudyPlan":

@@ -107,6 +107,34 @@ def plan(
     )
 
 
+def prepare(
+    file: StudyFile,
+    overrides: Overrides = None,
+    slurm: Annotated[
+        str | None,
+        typer.Option(help="Decode in jobs on the cluster of slurm/NAME.yaml.", metavar="NAME"),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="With --slurm: number of jobs that share the clips.")
+    ] = 8,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --slurm: show the jobs, but submit nothing.")
+    ] = False,
+) -> None:
+    """Decode the audio of a study ahead of time, on all cores or in several jobs.
+
+    `ablate plan` and `ablate run` do the same if it was not done before. An interrupted call, or
+    job, goes on where it ended. A profile's GPUs are not requested.
+    """
+    from ablate.slurm.options import SlurmOptions
+    from ablate.study.corpora import prepare_corpora
+    from ablate.study.exit_codes import interrupt_on_signals
+
+    interrupt_on_signals()
+    options = SlurmOptions(slurm, dry_run=dry_run)
+    raise typer.Exit(prepare_corpora(file, overrides or [], slurm=options, num_jobs=jobs))
+
+
 def report(
     name: StudyName,
     overrides: Overrides = None,

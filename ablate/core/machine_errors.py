@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -54,6 +55,25 @@ def describe_machine_error(error: BaseException, folders: Iterable[Path]) -> str
         remedy = remedy or OWN_FILE_REMEDIES.get(cause.errno or 0, _LOST)
         return f"{path or own[0]}: {cause.strerror or cause}: {remedy}"
     return None
+
+
+def find_remedy(error: BaseException) -> str | None:
+    """Returns what a user can do about an error of the machine; None for any other error.
+
+    Errors from which `error` was raised count as well.
+    """
+    codes = [cause.errno or 0 for cause in _list_causes(error) if isinstance(cause, OSError)]
+    return next((REMEDIES[code] for code in codes if code in REMEDIES), None)
+
+
+def add_remedy(text: str) -> str:
+    """Adds the remedy to a message of Python about an error of the machine, `[Errno 24] ...`.
+
+    Returns any other message as it is.
+    """
+    code = re.search(r"\[Errno (\d+)\]", text)
+    remedy = REMEDIES.get(int(code[1])) if code else None
+    return text if remedy is None or remedy in text else f"{text}: {remedy}"
 
 
 def _list_causes(error: BaseException) -> Iterator[BaseException]:

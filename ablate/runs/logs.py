@@ -1,16 +1,14 @@
 """Reads and follows the log of a run's last attempt, and the metrics of its training."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+from ablate.core.records.metrics_log import METRICS_FILE, Row, read_rows
 from ablate.runs import store
 
 POLL_SECONDS = 0.5
 OPEN = ("planned", "running", "preempted")  # states in which a run may continue by itself
-METRICS = "metrics.jsonl"
 
 
 def find_log(folder: Path) -> Path | None:
@@ -33,11 +31,11 @@ def follow_log(
     Training metrics that are recorded from now on are yielded too, one line per record. A run that
     is not running is waited for until `is_abandoned` returns True.
     """
-    num_read, log = len(_read_complete_lines(folder / METRICS)), read_log(folder)
+    num_read, log = len(read_rows(folder / METRICS_FILE)), read_log(folder)
     yield from log[-last:] if last else log
     while True:
         is_open = store.read_status(folder).state in OPEN and not is_abandoned()
-        steps, now = _read_complete_lines(folder / METRICS), read_log(folder)
+        steps, now = read_rows(folder / METRICS_FILE), read_log(folder)
         yield from map(_format_metrics, steps[num_read:])
         yield from now[len(log) :] if now[: len(log)] == log else now
         num_read, log = len(steps), now
@@ -51,10 +49,10 @@ def format_training_progress(folder: Path, steps: int) -> str:
 
     Returns an empty text before the first record.
     """
-    lines = _read_complete_lines(folder / METRICS)
-    if not lines:
+    rows = read_rows(folder / METRICS_FILE)
+    if not rows:
         return ""
-    metrics = json.loads(lines[-1])
+    metrics = rows[-1]
     loss = metrics.get("loss")
     tokens = metrics.get("tokens_per_second")
     parts = [f"step {metrics['step']} of {steps}"]
@@ -63,20 +61,13 @@ def format_training_progress(folder: Path, steps: int) -> str:
     return ", ".join(parts)
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Reads the metrics that a run has recorded, one dict per line, in the order of the steps."""
-    return [json.loads(line) for line in _read_complete_lines(folder / METRICS)]
+def read_metrics(folder: Path) -> list[Row]:
+    """Reads the metrics that a run has recorded, in the order of the steps."""
+    return read_rows(folder / METRICS_FILE)
 
 
-def _read_complete_lines(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    return [line for line in path.read_text(encoding="utf-8").split("\n")[:-1] if line]
-
-
-def _format_metrics(line: str) -> str:
-    """Formats a line of metrics: `step 100  loss 0.41`."""
-    metrics = json.loads(line)
+def _format_metrics(metrics: Row) -> str:
+    """Formats the metrics of a step: `step 100  loss 0.41`."""
     return "  ".join(
         f"{name} {value}" for name, value in metrics.items() if not isinstance(value, dict)
     )

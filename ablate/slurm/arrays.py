@@ -43,6 +43,7 @@ class Group:
             step=_build_step(self.profile),
             max_requeues=self.profile.max_requeues,
             signal_seconds=self.profile.signal_seconds,
+            at_once=self.profile.trials_at_once,
         )
         for file, packs in self.arrays.items():
             folders = [[str(job.folder.absolute()) for job in pack] for pack in packs]

@@ -1,11 +1,12 @@
 """Runs the run folders of one SLURM job: `python -m ablate.slurm.job SPEC`.
 
-Each trial is a process of its own. On SIGUSR1 or SIGUSR2 (time limit or preemption) the job lets
-the trial save a checkpoint and requeues itself. On SIGTERM (cancelled, or requeued from outside)
-it only lets the trial save a checkpoint.
+Each trial is a process of its own; the specification says how many run side by side. On SIGUSR1 or
+SIGUSR2 (time limit or preemption) the job lets its trials save a checkpoint and requeues itself. On
+SIGTERM (cancelled, or requeued from outside) it only lets them save a checkpoint.
 """
 
 import argparse
+import collections
 import contextlib
 import json
 import os
@@ -15,7 +16,8 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 from ablate.core.records.jobs import CanaryFailure, EndMark, JobSpec
@@ -25,11 +27,11 @@ from ablate.runs.heartbeat import HEARTBEAT_FILE
 from ablate.runs.lock import PATIENCE_SECONDS, acquire_run
 from ablate.runs.rebuild import has_result, read_environment
 from ablate.runs.record import OutsideEnd, count_attempts, read_record, replace_end
-from ablate.slurm import canary, commands
+from ablate.slurm import canary
 from ablate.slurm.node_check import check_node
 from ablate.slurm.reconcile import get_end_mark
+from ablate.slurm.requeue import REQUEUE_SIGNALS, print_line, requeue
 
-REQUEUE_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 LOCK_SECONDS = 60.0  # how long to wait for a run that another process has locked
 POLL_SECONDS = 0.1
 MAX_LINES = 20  # lines of a trial's output that are kept in memory
@@ -49,7 +51,9 @@ class Job:
         self._spec = spec
         self._home = home
         self._pack = [Path(folder) for folder in pack]
-        self._trial: subprocess.Popen[str] | None = None
+        self._trials: list[subprocess.Popen[str]] = []  # those that run now
+        self._out_of_memory: set[Path] = set()  # runs to be tried again without others beside them
+        self._lost_node = False  # this node cannot go on
         self.signal: signal.Signals | None = None  # the first that was received
 
     def install_handlers(self) -> None:
@@ -60,18 +64,36 @@ class Job:
 
     def run(self) -> bool:
         """Runs the unfinished runs of the pack; returns whether all of the pack is done."""
-        for folder in self._pack:
-            if self._get_mark(folder).exists():
-                continue
-            self._run(folder)
-            if self.signal or store.read_status(folder).state == "preempted":
-                break  # time is up, or this node cannot go on
+        todo = collections.deque(f for f in self._pack if not self._get_mark(f).exists())
+        if self._at_once == 1:
+            self._run_all(todo)
+        else:  # signal handlers run in this thread, which only waits
+            with ThreadPoolExecutor(self._at_once) as executor:
+                for thread in [executor.submit(self._run_all, todo) for _ in range(self._at_once)]:
+                    thread.result()
+            self._run_all(collections.deque(sorted(self._out_of_memory)))
         if self.signal in REQUEUE_SIGNALS and not all(
             self._get_mark(folder).exists() for folder in self._pack
         ):
             self._requeue()
         marks = [EndMark.find(self._get_mark(folder)) for folder in self._pack]
         return all(mark is not None and mark.state == "done" for mark in marks)
+
+    @property
+    def _at_once(self) -> int:
+        """The number of trials that run side by side; those of a canary never do."""
+        return 1 if self._spec.canary is not None else self._spec.at_once
+
+    def _run_all(self, todo: "collections.deque[Path]") -> None:
+        """Runs folders until none is left, time is up, or this node cannot go on."""
+        while not (self.signal or self._lost_node):
+            try:
+                folder = todo.popleft()
+            except IndexError:
+                return
+            self._run(folder)
+            if store.read_status(folder).state == "preempted":
+                self._lost_node = True
 
     def _run(self, folder: Path) -> None:
         deadline = time.monotonic() + LOCK_SECONDS
@@ -84,7 +106,7 @@ class Job:
                     self._run_locked(folder)
                     return
             if time.monotonic() > deadline:
-                _print(f"{folder} is being run by another process; skipped")
+                print_line(f"{folder} is being run by another process; skipped")
                 return
             time.sleep(POLL_SECONDS)
 
@@ -101,6 +123,11 @@ class Job:
                 self._train(folder)
             status = store.read_status(folder)
         scored = status.state == "done" and not store.find_missing_probes(folder, probes)
+        may_share = self._at_once > 1 and folder not in self._out_of_memory
+        if status.failure == "oom" and may_share:
+            print_line(f"{folder.name}: out of memory; it is tried again by itself")
+            self._out_of_memory.add(folder)
+            return
         # a trained run is *done* even if the job was signalled while it was being scored
         unscored = status.state == "done" and not self.signal
         if scored or unscored or status.state == "failed":
@@ -115,24 +142,29 @@ class Job:
         command += ["--probes", spec.probes, "--device", spec.device]
         command += ["--cache", spec.cache, "--locked"]
         command += ["--evaluate", json.dumps(spec.evaluate and asdict(spec.evaluate))]
-        self._trial = subprocess.Popen(
+        if self._at_once > 1 and folder not in self._out_of_memory:
+            command += ["--memory-share", str(1 / self._at_once)]
+        trial = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace",
         )  # fmt: skip
+        self._trials.append(trial)
         if self.signal:  # received while the process was being started
-            self._forward(self.signal)
+            _send_signal(trial, self.signal)
         if interrupted:
-            threading.Thread(target=_interrupt, args=(folder, self._trial), daemon=True).start()
+            threading.Thread(target=_interrupt, args=(folder, trial), daemon=True).start()
         lines: list[str] = []
-        assert self._trial.stdout is not None
-        with self._trial.stdout as output:
+        assert trial.stdout is not None
+        with trial.stdout as output:
             for line in output:
-                sys.stdout.write(line)
-                sys.stdout.flush()
+                print_line(
+                    f"{folder.name}: {line}".rstrip() if self._at_once > 1 else line.rstrip()
+                )
                 lines = [*lines[1 - MAX_LINES :], line.strip()]
-        code = self._trial.wait()
-        signal.alarm(0)
-        self._trial = None
+        code = trial.wait()
+        self._trials.remove(trial)
+        if not self._trials:
+            signal.alarm(0)
         has_started = count_attempts(folder) > num_attempts
         self._complete_record(folder, before, code, lines, has_started=has_started)
 
@@ -174,9 +206,8 @@ class Job:
         self._forward(signal.Signals(number))
 
     def _forward(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            if self._trial is not None and self._trial.poll() is None:
-                self._trial.send_signal(number)
+        for trial in [*self._trials]:
+            _send_signal(trial, number)
 
     def _kill_trial(self, number: int, frame: object) -> None:
         """Kills a trial that does not stop; it resumes from its last periodic checkpoint."""
@@ -196,36 +227,10 @@ def get_patience(folder: Path) -> float:
     return 0.0 if is_own else PATIENCE_SECONDS
 
 
-@dataclass(frozen=True)
-class RequeueProblem:
-    """Why a job was not requeued."""
-
-    reason: str
-    is_final: bool = False  # the job has been requeued as often as allowed
-
-
-def requeue(received: signal.Signals, max_requeues: int) -> RequeueProblem | None:
-    """Requeues this job and prints so; returns the problem if it cannot be requeued.
-
-    Args:
-        received: the signal that stopped the job.
-        max_requeues: how often the job may be requeued in total.
-    """
-    number, restarts = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    if restarts >= max_requeues:
-        remedy = "raise `minutes` or `max_requeues` of the profile"
-        reason = f"timeout: requeued {restarts} times and still not done; {remedy}"
-        problem = RequeueProblem(reason, is_final=True)
-    else:
-        _print(f"{received.name}: requeueing job {number}")
-        try:
-            commands.run_command(["scontrol", "requeue", number])
-        except commands.SlurmError as error:
-            problem = RequeueProblem(f"cannot be requeued: {error}")
-        else:
-            return None
-    _print(problem.reason)
-    return problem
+def _send_signal(trial: subprocess.Popen[str], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if trial.poll() is None:
+            trial.send_signal(number)
 
 
 def _interrupt(folder: Path, trial: subprocess.Popen[str]) -> None:
@@ -264,11 +269,6 @@ def main() -> int:
     job = Job(spec, file.parent, pack)
     job.install_handlers()
     return 0 if job.run() else 1
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

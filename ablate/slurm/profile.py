@@ -32,10 +32,11 @@ class Profile:
     nodes: int = 1  # per trial
     ranks: int = 1  # processes per node that train one trial together, each on its own GPU
     cpus: int = 1  # per process
-    memory: str = ""  # per node, such as 16G; the cluster's default if empty
+    memory: str = ""  # per node and trial that runs there, as 16G; the cluster's default if empty
     signal_seconds: int = 90  # how long before the time limit a trial is signalled to stop
     parallel: int = 256  # tasks of one array that run at once
-    trials_per_job: int = 1  # run one after another
+    trials_per_job: int = 1
+    trials_at_once: int = 1  # side by side in one job, whose GPU they share
     canary: bool = True  # first try every combination of parts in a short job
     max_array: int = 0  # tasks per array; 0 for the cluster's limit
     max_requeues: int = 50  # a job that is still not done after so many has failed
@@ -51,6 +52,18 @@ class Profile:
         if not self.gpus:
             return "cpu"
         return "cuda:0" if self.ranks == 1 else "cuda"  # each rank chooses its own
+
+    @property
+    def cpus_per_task(self) -> int:
+        """The number of CPUs of each task of a job: one process, or the trials side by side."""
+        return self.cpus * self.trials_at_once
+
+    @property
+    def memory_per_node(self) -> str:
+        """The memory of a job on each node, for all trials that run side by side."""
+        if not self.memory:
+            return ""
+        return f"{int(self.memory[:-1]) * self.trials_at_once}{self.memory[-1]}"
 
     @property
     def num_ranks(self) -> int:
@@ -101,9 +114,20 @@ def build_profile(name: str, settings: Mapping[str, Node]) -> Profile:
             f"{values['ranks']} `ranks` per node need one GPU each; `gpus` is {values['gpus']}"
         )
         problems.append(f"{settings['ranks'].place}: {problem}")
+    if not problems and (problem := _find_sharing_problem(values)):
+        problems.append(f"{settings['trials_at_once'].place}: {problem}")
     if problems:
         raise StudyError(problems)
     return Profile(name=name, **values)
+
+
+def _find_sharing_problem(values: Mapping[str, Any]) -> str | None:
+    at_once, per_job = values.get("trials_at_once", 1), values.get("trials_per_job", 1)
+    if at_once > per_job:
+        return f"{at_once} `trials_at_once` need as many `trials_per_job`; got {per_job}"
+    if at_once > 1 and max(values.get("ranks", 1), values.get("nodes", 1)) > 1:
+        return "`trials_at_once` is for trials of one process; leave `ranks` and `nodes` at 1"
+    return None
 
 
 def _convert(key: str, value: Any) -> Any:

@@ -23,6 +23,7 @@ def format_script(
     code: Path,
     count: int | None = None,
     after: str = "",
+    after_any: str = "",
     module: str = JOB_MODULE,
     options: Sequence[str] = (),
 ) -> str:
@@ -35,6 +36,7 @@ def format_script(
         code: folder of the code to import.
         count: number of the array's tasks; None for a single job.
         after: number of a job that must succeed first.
+        after_any: number of a job that must have ended first, in whatever way.
         module: module that the job runs.
         options: command-line options of that module.
     """
@@ -57,17 +59,17 @@ def format_script(
         time=profile.minutes,
         nodes=profile.nodes,
         ntasks_per_node=profile.ranks,
-        cpus_per_task=profile.cpus,
-        mem=profile.memory or None,
+        cpus_per_task=profile.cpus_per_task,
+        mem=profile.memory_per_node or None,
         signal_delay_s=profile.signal_seconds,
         array_parallelism=profile.parallel,
         wckey=None,  # type: ignore[arg-type]  # submitit's default; some clusters refuse unknown keys
         map_count=count,
         setup=_format_setup(profile, code),
         stderr_to_stdout=True,
-        additional_parameters=_list_other_options(profile, after),
+        additional_parameters=_list_other_options(profile, after, after_any),
         # srun does not inherit it from sbatch since SLURM 22.05
-        srun_args=[*overlap, f"--cpus-per-task={profile.cpus}"],
+        srun_args=[*overlap, f"--cpus-per-task={profile.cpus_per_task}"],
     )
     return script
 
@@ -83,11 +85,13 @@ def _format_setup(profile: Profile, code: Path) -> list[str]:
     ]
 
 
-def _list_other_options(profile: Profile, after: str) -> dict[str, object]:
+def _list_other_options(profile: Profile, after: str, after_any: str) -> dict[str, object]:
     """Returns the options that submitit lacks, or does not spell as every cluster does."""
     options: dict[str, object] = {"requeue": True, "export": "ALL", **profile.sbatch}
     if after:
         options |= {"dependency": f"afterok:{after}", "kill-on-invalid-dep": "yes"}
+    if after_any:
+        options["dependency"] = f"afterany:{after_any}"
     gpus, kind = profile.gpus, f"{profile.gpu_type}:" if profile.gpu_type else ""
     if gpus:
         value = f"gpu:{kind}{gpus}" if profile.gpus_as == "gres" else f"{kind}{gpus}"

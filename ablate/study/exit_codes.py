@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ablate.config.study import StudyError
 from ablate.config.sweep import SweepError
-from ablate.core.machine_errors import MachineError
+from ablate.core.machine_errors import MachineError, add_remedy
 from ablate.executors.progress import print_line
 from ablate.executors.worker import WorkerDiedError
 from ablate.slurm.commands import PartialSubmissionError, SlurmError
@@ -62,13 +62,13 @@ def run_with_exit_code(fn: Callable[[], int], *, resume_command: Sequence[str] =
         print_line(errors, f"{error}; nothing was started")
         return OVER
     except WorkerDiedError as error:
-        print_line(errors, f"{error}; cannot go on")
+        print_line(errors, f"{add_remedy(str(error))}; cannot go on")
         return FAILED
     except MachineError as error:
         print_line(errors, f"{error}; all work is kept{resume}")
         return FAILED
     except (ValueError, OSError) as error:  # a damaged file, a full disk, a read-only folder
-        print_line(errors, f"{error}; finished work is kept")
+        print_line(errors, f"{add_remedy(str(error))}; finished work is kept")
         return FAILED
     except (SweepError, PartialSubmissionError) as error:
         print_line(errors, str(error))

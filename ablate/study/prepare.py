@@ -82,14 +82,7 @@ def prepare(study: Study, pool: Pool, console: Console) -> PreparedStudy:
     """Has a worker validate every trial. Raises `StudyError` with all problems."""
     varied = factors.build_factors(study)
     trials = design.build_trials(study, varied)
-    request = PlanRequest(
-        trials=tuple(trial.settings for trial in trials),
-        optional=tuple(tuple(trial.inner) for trial in trials),
-        probes=dict(study.probes),
-        scores=design_plan.list_scores(study, trials),
-        evaluate=design_plan.build_evaluate(study),
-        match_budget=_build_budget_match(study),
-    )
+    request = _build_request(study, trials)
     problems: list[str] = []
     with progress_bar(console, f"planning {study.name}") as on_event:
         reply = pool.plan(request, on_event)
@@ -107,6 +100,34 @@ def prepare(study: Study, pool: Pool, console: Console) -> PreparedStudy:
     varied, trials = dedupe.merge_equal_levels(varied, trials)
     trials = dedupe.drop_idle_factors(varied, trials)
     return PreparedStudy(study, trials, design_plan.build_plan(study, varied, trials, reply))
+
+
+def check_settings(study: Study, pool: Pool, console: Console) -> list[design.PlannedTrial]:
+    """Has a worker validate every trial as far as possible without decoding; returns the trials.
+
+    Raises `StudyError` with all problems.
+    """
+    trials = design.build_trials(study, factors.build_factors(study))
+    request = replace(_build_request(study, trials), open_audio=False)
+    with progress_bar(console, f"checking {study.name}") as on_event:
+        reply = pool.plan(request, on_event)
+    problems = [format_problem(study.tree, problem) for problem in reply.problems]
+    if not problems:
+        problems += design.format_trial_problems(study, trials, reply.trials)
+    if problems:
+        raise StudyError(list(dict.fromkeys(problems)))
+    return trials
+
+
+def _build_request(study: Study, trials: Sequence[design.PlannedTrial]) -> PlanRequest:
+    return PlanRequest(
+        trials=tuple(trial.settings for trial in trials),
+        optional=tuple(tuple(trial.inner) for trial in trials),
+        probes=dict(study.probes),
+        scores=design_plan.list_scores(study, trials),
+        evaluate=design_plan.build_evaluate(study),
+        match_budget=_build_budget_match(study),
+    )
 
 
 def _build_budget_match(study: Study) -> BudgetMatch | None:
@@ -182,10 +203,8 @@ def sweep_on_cluster(
     if cluster.resources.levels:
         rule = "`slurm.levels` applies only to what is trained after the sweep"
         print_line(console, f"the sweep's workers get what the profile asks for; {rule}")
-    options = ["--sweep-only", "--workers", str(max(1, cluster.profile.gpus))]
-    command = ["-m", "ablate.study", str(study.file), *study.overrides, *options]
     return sweep_slurm.sweep_on_cluster(
-        study, prepared.plan, cluster.profile, folders, slurm, command, console
+        study, prepared.plan, cluster.profile, folders, slurm, console
     )
 
 

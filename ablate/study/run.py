@@ -30,7 +30,9 @@ from ablate.study import (
     selected_trials,
 )
 from ablate.study.code_watch import CodeWatch
+from ablate.study.corpora import check_decoding_jobs
 from ablate.study.exit_codes import DONE, FAILED, INTERRUPTED, OVER, WRONG, run_with_exit_code
+from ablate.study.folder_checks import check_path_lengths
 from ablate.study.gallery import draw_gallery
 from ablate.study.prepare import PreparedStudy, apply_sweep, check_sweep, prepare, sweep_on_cluster
 
@@ -72,8 +74,11 @@ def run_study(
     started: list[Study] = []  # unless a cluster goes on with it
 
     def run() -> int:
+        check_path_lengths(folders)
         study = _load(file, overrides, folders, console)
         cluster = create_cluster(study, slurm, folders)
+        if cluster is not None and not slurm.dry_run:
+            check_decoding_jobs(study.name, folders)
         with Pool(folders.cache, size=workers, ranks=ranks, command=command) as pool:
             prepared = prepare(study, pool, console)
             if cluster is not None and not sweep_on_cluster(
@@ -142,6 +147,7 @@ def plan_study(
     console, folders = Console(stderr=True) if as_json else create_console(), store.get_folders()
 
     def plan() -> int:
+        check_path_lengths(folders)
         study = loader.load(file, overrides)
         with Pool(folders.cache, size=workers if timed else 1, command=command) as pool:
             prepared = prepare(study, pool, console)
@@ -189,6 +195,7 @@ def report_study(
     console, folders = console or create_console(), store.get_folders()
 
     def report() -> int:
+        check_path_lengths(folders)
         study = _load(file, overrides, folders, console)
         if study.sweep is not None:  # only the saved plan has the tuned settings
             return report_saved_plan(study.name, force=force, console=console)

@@ -2,13 +2,13 @@
 
 import shlex
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from ablate.config.snapshot import StudySnapshot
 from ablate.config.study import Study
 from ablate.config.sweep import SweepError
 from ablate.core.records.messages import ProgressMessage
@@ -16,7 +16,7 @@ from ablate.core.records.plan import StudyPlan
 from ablate.core.records.sweep import SweepLimit
 from ablate.executors.progress import print_line, progress_bar
 from ablate.runs import store
-from ablate.slurm import sweep_workers
+from ablate.slurm import command_array
 from ablate.slurm.commands import SlurmError
 from ablate.slurm.options import SlurmOptions
 from ablate.slurm.profile import Profile
@@ -34,7 +34,6 @@ def sweep_on_cluster(
     profile: Profile,
     folders: store.Folders,
     options: SlurmOptions,
-    command: Sequence[str],
     console: Console,
 ) -> bool:
     """Submits jobs that evaluate the points of a sweep.
@@ -45,7 +44,6 @@ def sweep_on_cluster(
         profile: The cluster.
         folders: Where runs and reports are.
         options: SLURM options of the command line.
-        command: Arguments of `python` in a job.
         console: For messages.
 
     Returns:
@@ -56,26 +54,27 @@ def sweep_on_cluster(
         SweepError: The jobs have ended before the sweep.
     """
     assert study.sweep is not None
-    folder = sweep_workers.get_folder(folders.reports, study.name)
+    folder = command_array.get_folder(folders.reports, study.name, "sweep")
     name = f"{study.name}-sweep"
     journal = tuning.get_journal(folders.reports, study.name)
     if options.dry_run and study.sweep.storage is None and not journal.exists():
         count = min(study.sweep.workers, study.sweep.trials)
-        print_line(console, sweep_workers.format_sbatch(profile, folder, name, count))
+        print_line(console, command_array.format_sbatch(profile, folder, name, count))
         return False
     with storage_errors(study.sweep.storage or str(journal)):
         runner = tuning.open_runner(study, plan, folders)
         limit = _create_limit(runner, study.sweep.minutes, folder)
         try:
-            finished = limit.is_past and not sweep_workers.may_be_queued(folder)
+            finished = limit.is_past and not command_array.may_be_queued(folder)
             left = 0 if finished else runner.num_points - runner.num_finished
             count = min(study.sweep.workers, max(left, 1))
             if not left or options.dry_run:
                 if left:
-                    print_line(console, sweep_workers.format_sbatch(profile, folder, name, count))
+                    print_line(console, command_array.format_sbatch(profile, folder, name, count))
                 return not left
-            settings = {"settings": study.tree.plain()}
-            workers = sweep_workers.submit_workers(profile, folder, name, command, count, settings)
+            arguments = ["sweep", "--workers", str(max(1, profile.gpus) * profile.trials_at_once)]
+            snapshot = StudySnapshot.create(study)
+            workers = command_array.submit_array(profile, folder, name, snapshot, arguments, count)
             limit.start()
             number = workers[0].number
             print_line(console, f"{len(workers)} sweep workers are queued as job {number}")
@@ -135,10 +134,10 @@ def _wait(runner: SweepRunner, limit: _TimeLimit, seconds: float, console: Conso
         while runner.num_finished < total:
             on_progress(ProgressMessage(done=runner.num_finished, total=total))
             with suppress(SlurmError):  # if squeue fails, nothing is known about the jobs
-                absent = 0 if sweep_workers.find_queued_workers(folder) else absent + 1
+                absent = 0 if command_array.find_queued(folder) else absent + 1
             if absent >= ABSENT_POLLS and limit.is_past:
                 return
             if absent >= ABSENT_POLLS and runner.num_finished < total:
                 problem = f"the workers ended after {runner.num_finished} of {total} points"
-                raise SweepError(f"{problem}; their logs: {sweep_workers.get_log_folder(folder)}")
+                raise SweepError(f"{problem}; their logs: {command_array.get_log_folder(folder)}")
             time.sleep(seconds)

@@ -1,6 +1,5 @@
 """Writes what a run records while it trains: metrics, TensorBoard scalars and mask images."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from ablate.core.io import write_atomically
 from ablate.core.records.messages import TensorBoardEntry
+from ablate.core.records.metrics_log import METRICS_FILE, format_line, read_rows
 from ablate.training.metrics import TrainingMetrics
 from ablate.training.online_probe import ProbeResult
 
@@ -38,9 +38,9 @@ class Recorder:
         self._num_images = done * NUM_IMAGES // steps
 
     def __enter__(self) -> "Recorder":
-        path = self._folder / "metrics.jsonl"
-        lines = path.read_text().splitlines(keepends=True) if self._done else []
-        kept = [line for line in lines if _is_kept(line, self._done)]
+        path = self._folder / METRICS_FILE
+        rows = read_rows(path) if self._done else []
+        kept = [format_line(row) for row in rows if row["step"] <= self._done]
         write_atomically(path, "".join(kept))
         self._file = path.open("a")
         purge_step = self._done + 1 if self._done else 0  # from the start, remove step 0 too
@@ -67,7 +67,7 @@ class Recorder:
             score = round_off(result.score)
             self._add_scalars("online", {"score": score, **tasks}, result.step)
             row |= {"step": result.step, "online_score": score, "online_scores": tasks}
-        self._file.write(json.dumps(row) + "\n")
+        self._file.write(format_line(row))
         self._file.flush()
 
     def _add_scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
@@ -118,11 +118,6 @@ def _wait_for_new_second(folder: Path) -> None:
     left = max(seconds, default=0) + 1 - time.time()
     if 0 < left <= MAX_CLOCK_SKEW:
         time.sleep(left)
-
-
-def _is_kept(line: str, done: int) -> bool:
-    """Whether a line of metrics is complete and belongs to a step that is not repeated."""
-    return line.endswith("}\n") and int(json.loads(line)["step"]) <= done
 
 
 def round_off(value: float) -> float:

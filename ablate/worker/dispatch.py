@@ -13,6 +13,7 @@ from ablate.core.records.benchmarks import (
     MaskerTimingsRequest,
     StepTimingsRequest,
 )
+from ablate.core.records.decoding_requests import DecodeRequest
 from ablate.core.records.messages import (
     AttentionRequest,
     CheckRunsRequest,
@@ -44,6 +45,10 @@ def handle_request(request: Message, cache: Path, emit: Emit, stop: StopSignal) 
             from ablate.worker.validation import validate
 
             return validate(request, cache, emit)
+        case DecodeRequest():
+            from ablate.worker.preparation import decode_audio
+
+            return decode_audio(request, cache, emit)
         case RunRequest():
             return _run(request, cache, emit, stop)
         case GalleryRequest():

@@ -18,6 +18,7 @@ from typing import TextIO
 
 import torch
 
+from ablate.core.device import limit_memory
 from ablate.core.io import read_json
 from ablate.core.records.messages import REQUESTS, ErrorReply, ProgressMessage, ReadyMessage
 from ablate.core.records.plan import EvaluatePlan, read_evaluate
@@ -79,6 +80,9 @@ def main() -> int:
         "--ranks", type=int, default=1, help="number of processes that train together"
     )
     parser.add_argument("--until", type=int, help="step at which to pause and to score")
+    parser.add_argument(
+        "--memory-share", type=float, default=1.0, help="share of the GPU's memory that it may use"
+    )
     parser.add_argument("--locked", action="store_true", help="the caller has locked the run")
     parser.add_argument(
         "--end-with-stdin", action="store_true", help="end when standard input ends"
@@ -122,6 +126,8 @@ def run_folder(arguments: argparse.Namespace, stop: StopSignal) -> int:
         has_gpu = arguments.device == "auto" and torch.cuda.is_available()
         name = arguments.device.replace("auto", "cuda:0" if has_gpu else "cpu")
         device = get_rank_device(name)
+        if arguments.memory_share < 1:
+            limit_memory(device, arguments.memory_share)
         ranks = Ranks.join(device)
         emit = TextProgress() if arguments.text else _print_progress
         context = RunContext(device, arguments.cache, emit, stop, ranks, arguments.until)

@@ -8,6 +8,7 @@ from pathlib import Path
 from ablate.core.checked_tensors import load_tensors
 from ablate.core.io import DamagedFileError
 from ablate.core.records.messages import CheckRunsReply, CheckRunsRequest, ProgressMessage
+from ablate.core.records.metrics_log import METRICS_FILE, parse_line
 from ablate.core.records.record import FormatError
 from ablate.core.records.run import (
     CONFIG_FILE,
@@ -64,12 +65,20 @@ def _list_checks(folder: Path) -> Iterator[tuple[Path, Check]]:
         TASKS_FILE: TaskList.read,
         ENCODER_FILE: load_tensors,
         f"{SCORES}/*/*.json": ScoreFile.read,
-        "*.jsonl": _read_lines,
+        METRICS_FILE: _read_metrics,
+        "jobs.jsonl": _read_lines,
         "code-*.zip": _test_archive,
     }
     for pattern, check in checks.items():
         for file in sorted(folder.glob(pattern)):
             yield file, check
+
+
+def _read_metrics(file: Path) -> None:
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if parse_line(line) is None:
+            raise DamagedFileError(file, f"has a damaged line, {number} of {len(lines)}")
 
 
 def _read_lines(file: Path) -> None:

@@ -148,7 +148,7 @@ class Trial:
     @property
     def statistics(self) -> MelStatistics:
         """The baseline without a model on the audio of this trial, always from a mel front end."""
-        return MelStatistics(data=self.data, mel=self.mel if self.mel.bands > 1 else LogMel())
+        return MelStatistics(data=self.data, mel=get_statistics_mel(self.mel))
 
     def build_jepa(self) -> JEPA:
         """Builds the untrained model on the CPU."""
@@ -167,6 +167,14 @@ KINDS: dict[RunKind, type[Evaluable]] = {
     "random_init": RandomInit,
     "mel_statistics": MelStatistics,
 }
+
+
+def get_statistics_mel(mel: AbstractFrontEnd) -> AbstractFrontEnd:
+    """Returns the front end of the baselines without a model: that of the trials if it has bands.
+
+    Trials on waveforms are compared with statistics of the default log-mels.
+    """
+    return mel if mel.bands > 1 else LogMel()
 
 
 def get_kind(evaluable: Evaluable) -> RunKind:

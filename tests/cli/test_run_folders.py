@@ -14,6 +14,7 @@ import pytest
 
 from ablate.config.search_space import Point
 from ablate.core.io import write_json
+from ablate.core.records.metrics_log import format_line
 from ablate.core.records.run import FAILURE_KINDS, CodeVersion
 from ablate.runs.store import write_config
 from ablate.slurm import queue as slurm_queue
@@ -128,7 +129,7 @@ def test_logs_follow_a_run_to_its_end() -> None:
         assert following.stdout is not None
         assert following.stdout.readline() == b"attempt 1\n"
         with (folder / "metrics.jsonl").open("a") as file:
-            file.write('{"step": 7, "loss": 0.5}\n')
+            file.write(format_line({"step": 7, "loss": 0.5}))
         assert following.stdout.readline() == b"step 7  loss 0.5\n"
         write_record(Path("runs/open"), "done")
         assert following.wait() == 0
@@ -152,7 +153,7 @@ def test_logs_follow_a_preempted_run_that_resumes() -> None:
         assert following.stdout.readline() == b'"attempt 1"\n'
         for step in (7, 8):  # before the second, it has checked the state
             with Path("runs/open/metrics.jsonl").open("a") as file:
-                file.write(f'{{"step": {step}, "loss": 0.5}}\n')
+                file.write(format_line({"step": step, "loss": 0.5}))
             assert following.stdout.readline() == f"step {step}  loss 0.5\n".encode()
         write_record(Path("runs/open"), "done")
         assert following.wait() == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.core.records.metrics_log import format_line
 from ablate.core.records.plan import StudyPlan
 from ablate.dashboards.loggers.logger import LOGGERS, AbstractLogger, LoggedRun
 from ablate.dashboards.loggers.sync import sync_study
@@ -29,8 +30,8 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyPlan:
     plan = builder.build()
     plan.write(plan.file_in(tmp_path / "reports"))
     for trial in plan.trials:
-        lines = [{"step": step, "loss": 1 / step, "online_scores": {"esc": 9}} for step in STEPS]
-        text = "".join(json.dumps(line) + "\n" for line in lines)
+        rows = [{"step": step, "loss": 1 / step, "online_scores": {"esc": 9}} for step in STEPS]
+        text = "".join(map(format_line, rows))
         (builder.runs / trial.fingerprint / "metrics.jsonl").write_text(text)
     return plan
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from playwright import sync_api
 
+from ablate.core.records.metrics_log import format_line
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
 
@@ -73,7 +74,7 @@ def studies_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for file in Path("reports").glob("*/gallery/*.png"):
             file.write_bytes(create_png(120, 40))  # the stand-in draws none
         for run in Path("runs").glob("*/run.json"):
-            lines = [f'{{"step": {step}, "loss": {1 / step}}}\n' for step in (1, 2, 3)]
+            lines = [format_line({"step": step, "loss": 1 / step}) for step in (1, 2, 3)]
             (run.parent / "metrics.jsonl").write_text("".join(lines))
         yield folder
 

@@ -27,6 +27,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ablate.core.records.decoding_requests import DecodedStore, DecodeReply, DecodeRequest
 from ablate.core.records.messages import (
     REQUESTS,
     ErrorReply,
@@ -207,6 +208,9 @@ def handle(request: Message) -> Reply:
             return plan(request)
         case RunRequest():
             return run(request)
+        case DecodeRequest():
+            store = DecodedStore(folder=Path("cache/store"), clips=4, bad=1, hours=2, bytes=5000)
+            return DecodeReply(stores=(store,))
         case GalleryRequest():
             return gallery(request)
     raise ValueError(f"the stand-in does not serve {type(request).__name__}")

@@ -184,9 +184,9 @@ def test_the_card_has_metadata_for_the_hub_and_no_path(exported, tmp_path):
 @pytest.mark.parametrize("place", ["/home/me/m.csv", "~/m.csv", "data/of/me/m.csv", r"C:\me\m.csv"])
 def test_no_path_is_left_in_the_card(exported, tmp_path, place):
     run = shutil.copytree(exported.run, tmp_path / exported.run.name)
-    config = read_json(run / "config.json")
-    config["settings"]["data"]["manifest"] = place
-    (run / "config.json").write_text(json.dumps(config))
+    config = RunConfig.read(run / "config.json")
+    config.settings["data"]["manifest"] = place
+    config.write(run / "config.json")
     card = (export_encoder(run, tmp_path / "out") / "README.md").read_text()
     assert '"manifest": "m.csv"' in card
 
@@ -202,9 +202,9 @@ def own_part(exported, tmp_path, monkeypatch):
     (lab / "cuts.py").write_text(OWN_PART)
     monkeypatch.syspath_prepend(str(lab.parent))
     run = shutil.copytree(exported.run, tmp_path / exported.run.name)
-    config = read_json(run / "config.json")
-    config["settings"]["patchifier"] = {"type": "my_lab_of_tests.cuts.Squares", "side": 8}
-    (run / "config.json").write_text(json.dumps(config))
+    config = RunConfig.read(run / "config.json")
+    config.settings["patchifier"] = {"type": "my_lab_of_tests.cuts.Squares", "side": 8}
+    config.write(run / "config.json")
     trial = build(RunConfig.read(run / "config.json").settings, expect=Trial)
     encoder_files.save_encoder(run, trial.random_init.build_encoder(), exported.audio)
     return run

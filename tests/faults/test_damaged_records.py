@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from ablate.core.records.messages import CheckRunsRequest
+from ablate.core.records.metrics_log import METRICS_FILE, read_rows
+from ablate.core.records.record import FormatError
 from ablate.core.records.run import RECORD_FILE, TRAINING_FILE, RunRecord
 from ablate.runs import store
 from ablate.runs.code_archive import write_code_archive
@@ -118,6 +120,35 @@ def test_a_check_of_a_store_names_each_damaged_file(folder: Path, name: str) -> 
     assert reply.num_runs == 1
     assert len(reply.problems) == 1
     assert name in reply.problems[0]
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl"])
+def test_a_digit_that_was_changed_is_noticed(folder: Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    digits = [place for place, byte in enumerate(content) if chr(byte).isdigit()]
+    for place in digits[:: max(1, len(digits) // 40)]:
+        changed = bytearray(content)
+        changed[place] ^= 1  # another digit
+        (folder / name).write_bytes(changed)
+        problems = check_runs(CheckRunsRequest(runs=folder.parent), ignore).problems
+        assert len(problems) == 1
+        assert name in problems[0]
+
+
+def test_curves_leave_out_a_step_whose_number_was_changed(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = folder / METRICS_FILE
+    rows = read_rows(file)
+    file.write_text(file.read_text().replace('"loss": 0.', '"loss": 9.', 1))
+    assert read_rows(file) == rows[1:]
+    assert "1 damaged lines are left out" in caplog.text
+
+
+def test_metrics_of_an_earlier_version_are_an_error_with_the_remedy(folder: Path) -> None:
+    (folder / METRICS_FILE).write_text('{"step": 1, "loss": 0.5}\n')
+    with pytest.raises(FormatError, match="reads format 2: delete the run folder"):
+        read_rows(folder / METRICS_FILE)
 
 
 def test_the_code_of_own_parts_is_kept_for_its_owner(

@@ -1,7 +1,6 @@
 """A study for tests: a plan, and run folders with real files, as a worker writes them."""
 
 import itertools
-import json
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from ablate.core.records.metrics_log import format_line
 from ablate.core.records.plan import (
     MaskGallery,
     MaskPicture,
@@ -254,7 +254,7 @@ def _record(kind: RunKind, context: float, draw: np.random.Generator) -> RunReco
 
 def _log(draw: np.random.Generator) -> str:
     offset = float(draw.normal(0, 0.02))
-    lines = [
+    rows = [
         {
             "step": step,
             "loss": 0.6 * float(np.exp(-step / 400)) + 0.3 + offset,
@@ -263,7 +263,7 @@ def _log(draw: np.random.Generator) -> str:
         }
         for step in range(100, 1501, 100)
     ]
-    return "".join(json.dumps(line) + "\n" for line in lines)
+    return "".join(map(format_line, rows))
 
 
 def _png(shade: int) -> bytes:

@@ -1,13 +1,18 @@
 """Figures show every variant and contrast distinguishably, with intervals."""
 
 import itertools
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from matplotlib.figure import Figure
 
 from ablate.report.figures import plotly
 from ablate.report.figures.charts import _set_score_limits, _spread_equal_costs, draw_cost
 from ablate.report.figures.contrasts import _build_rows, _compute_limits, draw_forest
+from ablate.report.figures.highlights import MAX_HIGHLIGHTS
+from ablate.report.figures.inline import inline_svg
 from ablate.report.figures.learning_curves import draw_learning_curves
 from ablate.report.figures.metrics import read_curves
 from ablate.report.figures.scores import _draw_reference, draw_scores
@@ -185,6 +190,38 @@ def test_many_variants_have_a_shaded_range_instead_of_lines_per_seed(builder: St
         assert drawn is not None
         assert words in drawn.caption
         assert ("fill-opacity: 0.08" in drawn.svg) == (most == 5)
+
+
+def test_a_figure_of_many_variants_names_the_baseline_and_the_extremes(tmp_path: Path) -> None:
+    levels = [f"m{number}" for number in range(30)]
+    builder = StudyBuilder(
+        tmp_path,
+        factors={"masker": levels},
+        seeds=(0,),
+        levels_score=lambda own: 30.0 + int(own["masker"][1:]) % 29,
+        noise=0.0,
+    )
+    results = builder.results()
+    drawn = draw_learning_curves(results, read_curves(results, builder.runs))
+    assert drawn is not None
+    named = set(re.findall(r">(m\d+)<", drawn.svg))
+    assert {"m0", "m28", "m27"} < named
+    assert len(named) <= MAX_HIGHLIGHTS
+    assert f">{30 - len(named)} others<" in drawn.svg
+    assert "the others are grey" in drawn.caption
+
+
+@pytest.mark.parametrize("number", [60, 61])
+def test_long_figures_are_drawn_once_and_scroll_on_a_narrow_screen(
+    tmp_path: Path, number: int
+) -> None:
+    levels = [f"m{index}" for index in range(number)]
+    results = StudyBuilder(tmp_path, factors={"masker": levels}, seeds=(0,)).results()
+    drawn = draw_scores(results, build_variant_table(results))
+    assert drawn is not None
+    assert (drawn.narrow_svg is None) == (number > 60)
+    kinds = re.findall(r'<svg class="(\w+)"', inline_svg(drawn))
+    assert kinds == (["both"] if number > 60 else ["wide", "narrow"])
 
 
 def test_a_pareto_front_needs_three_variants_and_different_costs(builder: StudyBuilder) -> None:

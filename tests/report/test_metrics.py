@@ -2,6 +2,7 @@
 
 import math
 
+from ablate.core.records.metrics_log import format_line
 from ablate.report.figures.metrics import read_curves
 from ablate.report.report import write_report
 from ablate.report.results import read_results
@@ -23,7 +24,7 @@ def test_a_loss_that_is_not_finite_is_not_drawn(builder: StudyBuilder) -> None:
     plan = builder.build()
     log = builder.runs / builder.fingerprint(0, masker="random", patchifier="squares")
     with (log / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 1600, "loss": NaN, "position_loss": null}\n')
+        file.write(format_line({"step": 1600, "loss": math.nan, "position_loss": None}))
     curves = read_curves(read_results(plan, builder.runs), builder.runs)
     values = [value for curve in curves for seed in curve.seeds for _, value in seed]
     assert all(math.isfinite(value) for value in values)

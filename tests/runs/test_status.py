@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ablate.config import loader
+from ablate.core.records.metrics_log import format_line
 from ablate.core.records.plan import MatchedSetting, MissingTask, StudyPlan
 from ablate.runs.lock import acquire_run
 from ablate.runs.pending import PendingWork
@@ -94,11 +95,9 @@ def test_a_running_trial_is_listed_with_its_step_loss_and_rate(tmp_path: Path) -
     study = replace(plan(), trials=trials)
     for name in "ab":
         write_record(tmp_path / name, "running")
-    lines = [
-        '{"step": 50, "loss": 0.9}',
-        '{"step": 100, "loss": 0.41234, "tokens_per_second": 7.6}',
-    ]
-    (tmp_path / "a" / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 15')
+    rows = [{"step": 50, "loss": 0.9}, {"step": 100, "loss": 0.41234, "tokens_per_second": 7.6}]
+    text = "".join(map(format_line, rows))
+    (tmp_path / "a" / "metrics.jsonl").write_text(text + '{"step": 15')
     with acquire_run(tmp_path / "a"), acquire_run(tmp_path / "b"):
         states = collect_states(study, tmp_path)["trials"]
     expected = ["step 100 of 1500, loss 0.4123, 8 tokens/s", ""]

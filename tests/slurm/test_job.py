@@ -15,9 +15,9 @@ from ablate.core.io import find_json, write_json
 from ablate.core.records.jobs import EndMark, JobSpec
 from ablate.runs import store
 from ablate.runs.record import read_record
-from ablate.slurm import job as slurm_job
 from ablate.slurm import node_check
 from ablate.slurm.job import Job
+from ablate.slurm.requeue import REQUEUE_SIGNALS
 from tests.run_folders import write_record
 from tests.slurm.fake_slurm import write_commands
 
@@ -35,6 +35,47 @@ os.kill(os.getppid(), signal.SIGUSR2)
 time.sleep(60)
 """
 TRAINS_UNTIL_SIGNAL = SCORES_UNTIL_SIGNAL.replace('"done"', '"preempted"')
+
+# stands in for `ablate.worker`: waits until as many trials run as are wanted, or for a minute
+MEETS_OTHERS = """\
+import os, signal, sys, time
+from pathlib import Path
+from ablate.core.records.run import RunRecord
+
+folder = Path(sys.argv[1 + sys.argv.index("ablate.worker")])
+(folder / "attempts" / "001").mkdir(parents=True)
+deadline = time.monotonic() + 60
+while len(list(folder.parent.glob("*/attempts"))) < 2 and time.monotonic() < deadline:
+    time.sleep(0.02)
+"""
+MEET_AND_FAIL = (
+    MEETS_OTHERS
+    + """
+met = time.monotonic() < deadline
+share = sys.argv[1 + sys.argv.index("--memory-share")]
+RunRecord(state="failed", reason=f"error: met {met}, {share}").write(folder / "run.json")
+"""
+)
+MEET_UNTIL_SIGNAL = (
+    MEETS_OTHERS
+    + """
+if folder.name == "first":
+    os.kill(os.getppid(), signal.SIGUSR2)
+time.sleep(60)
+(folder / "slept").touch()
+"""
+)
+NEEDS_ALL_MEMORY = """\
+import sys
+from pathlib import Path
+from ablate.core.records.run import RunRecord
+
+folder = Path(sys.argv[1 + sys.argv.index("ablate.worker")])
+folder.joinpath("attempts", str(len(list(folder.glob("attempts/*"))) + 1)).mkdir(parents=True)
+fits = folder.name == "small" or "--memory-share" not in sys.argv
+record = RunRecord().with_state("failed", "error: it fits" if fits else "oom: too large")
+record.write(folder / "run.json")
+"""
 
 
 def test_a_node_on_which_no_worker_starts_in_time_is_reported() -> None:
@@ -56,9 +97,7 @@ def requeued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[Callable[..., Job]]:
     """Returns a function that creates the job of a run folder, with its signal handlers."""
-    before = {
-        number: signal.getsignal(number) for number in (*slurm_job.REQUEUE_SIGNALS, signal.SIGALRM)
-    }
+    before = {number: signal.getsignal(number) for number in (*REQUEUE_SIGNALS, signal.SIGALRM)}
     before |= {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def make(*folders: Path, step: str = "", **spec: Any) -> Job:
@@ -155,3 +194,30 @@ def test_a_signalled_job_stops_waiting_for_another_machines_heartbeat(
     assert time.monotonic() - started < 10
     assert requeued.read_text() == "requeue 7\n"
     assert read_record(folder).state == "running"
+
+
+def test_trials_run_side_by_side_and_share_a_gpu(tmp_path: Path, job: Callable[..., Job]) -> None:
+    folders = [tmp_path / "runs" / name for name in ("first", "second")]
+    assert not job(*folders, step=MEET_AND_FAIL, at_once=2).run()
+    reasons = [store.read_status(folder).reason for folder in folders]
+    assert reasons == ["error: met True, 0.5"] * 2
+
+
+def test_a_signalled_job_stops_all_its_trials_and_requeues_itself_once(
+    tmp_path: Path, job: Callable[..., Job], requeued: Path
+) -> None:
+    folders = [tmp_path / "runs" / name for name in ("first", "second", "third")]
+    assert not job(*folders, step=MEET_UNTIL_SIGNAL, at_once=2, signal_seconds=1000).run()
+    assert not list(tmp_path.glob("runs/*/slept"))
+    assert requeued.read_text() == "requeue 7\n"
+    states = [store.read_status(folder).state for folder in folders]
+    assert states == ["preempted", "preempted", "planned"]
+
+
+def test_a_trial_that_runs_out_of_memory_beside_others_is_tried_again_by_itself(
+    tmp_path: Path, job: Callable[..., Job]
+) -> None:
+    folders = [tmp_path / "runs" / name for name in ("large", "small")]
+    assert not job(*folders, step=NEEDS_ALL_MEMORY, at_once=2).run()
+    assert [store.read_status(folder).reason for folder in folders] == ["error: it fits"] * 2
+    assert [len(list(folder.glob("attempts/*"))) for folder in folders] == [2, 1]

@@ -73,3 +73,23 @@ def test_a_job_uses_one_thread_unless_its_profile_sets_more():
     assert "export OMP_NUM_THREADS=1" in format_script(build()).splitlines()
     more = format_script(build(environment={"OMP_NUM_THREADS": "8"})).splitlines()
     assert "export OMP_NUM_THREADS=8" in more
+
+
+def test_trials_side_by_side_get_cpus_and_memory_each():
+    built = build(cpus=2, memory="8G", trials_per_job=4, trials_at_once=3)
+    lines = format_script(built).splitlines()
+    assert "#SBATCH --cpus-per-task=6" in lines
+    assert "#SBATCH --mem=24G" in lines
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"trials_at_once": 2}, "need as many `trials_per_job`; got 1"),
+        ({"trials_at_once": 2, "trials_per_job": 2, "nodes": 2}, "leave `ranks` and `nodes` at 1"),
+        ({"trials_at_once": 0}, "must be a number from 1 up"),
+    ],
+)
+def test_trials_that_cannot_run_side_by_side_are_an_error(settings, problem):
+    with pytest.raises(StudyError, match=problem):
+        build(**settings)

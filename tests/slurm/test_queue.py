@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ablate.config.snapshot import StudySnapshot
 from ablate.runs import store
 from ablate.runs.job import RunJob
-from ablate.slurm import history, sweep_workers
+from ablate.slurm import command_array, history
 from ablate.slurm.commands import SlurmError
 from ablate.slurm.executor import Cluster
 from ablate.slurm.profile import Profile
@@ -32,6 +33,9 @@ FULL = """\
 touch QUEUE.1 && echo 101
 """
 PROFILE = Profile(name="site", max_array=1, canary=False)
+SNAPSHOT = StudySnapshot(
+    file="study.yaml", overrides=[], name="study", title="", source="", settings={}
+)
 
 
 @pytest.fixture
@@ -81,8 +85,8 @@ def test_two_processes_that_see_no_sweep_worker_submit_the_workers_once(
     queue = scripted(sbatch=SBATCH)
 
     def submit(_: int) -> list[str]:
-        workers = sweep_workers.submit_workers(
-            PROFILE, tmp_path / "sweep", "study-sweep", ["-V"], 1, {}
+        workers = command_array.submit_array(
+            PROFILE, tmp_path / "sweep", "study-sweep", SNAPSHOT, ["sweep"], 1
         )
         return [worker.job_id for worker in workers]
 

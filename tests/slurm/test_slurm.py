@@ -74,3 +74,15 @@ def test_a_trial_whose_process_ends_by_itself_fails_with_its_exit_code(array):
 def test_a_trial_that_takes_too_much_memory_fails_for_it(array):
     assert array["eats"].state == "failed"
     assert array["eats"].reason.startswith("oom: ")
+
+
+def test_trials_side_by_side_are_requeued_together_and_end_with_the_same_weights(site, workspace):
+    jobs = workspace.jobs("slow", "slow", "good")
+    cluster = workspace.cluster(trials_per_job=3, trials_at_once=2, memory="700M")
+    cluster.submit(jobs)
+    wait_until(lambda: all(map(is_training, jobs[:2])))
+    commands.run_command(["scancel", "--signal=USR2", query_job(jobs[0], "%A")])
+    wait_until(lambda: all(count_restarts(job) == 1 for job in jobs[:2]))
+    workspace.hurry()
+    assert [outcome.state for outcome in workspace.follow(cluster, jobs)] == ["done"] * 3
+    assert [weights(job) for job in jobs] == [workspace.train_locally(job) for job in jobs]

@@ -8,7 +8,7 @@ import pytest
 
 from ablate.core.io import find_json
 from ablate.core.records.plan import StudyPlan
-from ablate.slurm import commands, sweep_workers
+from ablate.slurm import command_array, commands
 from ablate.slurm.options import SlurmOptions
 from ablate.study import run as study
 from tests.slurm.conftest import ALL_SECONDS, MASKER_FILE, empty_queue, wait_until
@@ -68,12 +68,12 @@ def test_jobs_evaluate_the_points_and_other_jobs_train_the_best(workdir, capsys)
     folder = workdir / "reports" / "sweep" / "slurm" / "sweep"
     assert run_study() == study.DONE
     assert "2 sweep workers are queued" in capsys.readouterr().out
-    requeued = sweep_workers.find_queued_workers(folder)[0]
+    requeued = command_array.find_queued(folder)[0]
     wait_until(lambda: len(list_running(workdir)) == 2)  # and they wait for `hurry`
     commands.run_command(["scontrol", "requeue", requeued.job_id])
     wait_until(lambda: {"Restarts=1", "JobState=RUNNING"} <= query_fields(requeued))
     (workdir / "hurry").touch()
-    wait_until(lambda: not sweep_workers.find_queued_workers(folder), ALL_SECONDS)
+    wait_until(lambda: not command_array.find_queued(folder), ALL_SECONDS)
     assert run_study(watch=True) == study.DONE
     plan = StudyPlan.read(workdir / "reports" / "sweep" / "plan.json")
     assert {result.points for result in plan.sweep} == {3}
@@ -84,5 +84,5 @@ def test_a_dry_run_shows_the_workers_jobs_and_submits_nothing(workdir, capsys):
     assert run_study(dry_run=True) == study.DONE
     text = capsys.readouterr().out
     assert "#SBATCH --array=0-1%" in text
-    assert "-m ablate.slurm.sweep_workers" in text
+    assert "-m ablate.slurm.command_array" in text
     assert not (workdir / "reports" / "sweep" / "slurm").exists()

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ablate.core.machine_errors import REMEDIES
+from ablate.executors.worker import WorkerDiedError
+from ablate.study.exit_codes import FAILED, run_with_exit_code
+
 ROOT = Path(__file__).parents[2]
 SESSION = """
 import signal, sys, time
@@ -87,3 +91,25 @@ signal.raise_signal(signal.SIGHUP)
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("code", [24, 28, 30, 116])
+def test_an_error_of_the_machine_names_the_remedy(
+    code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> int:
+        raise OSError(code, os.strerror(code))
+
+    assert run_with_exit_code(fail) == FAILED
+    error = capsys.readouterr().err
+    assert f"[Errno {code}] {os.strerror(code)}: {REMEDIES[code]}; finished" in error
+
+
+def test_an_error_of_the_machine_in_a_worker_names_the_remedy(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> int:
+        raise WorkerDiedError("worker died (exit code 1): OSError: [Errno 24] Too many open files")
+
+    assert run_with_exit_code(fail) == FAILED
+    assert "raise `ulimit -n`" in capsys.readouterr().err

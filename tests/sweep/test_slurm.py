@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ablate.config import loader
+from ablate.config.snapshot import StudySnapshot
 from ablate.config.sweep import SweepError
 from ablate.executors.local import Pool
 from ablate.executors.progress import create_console
@@ -13,6 +14,7 @@ from ablate.runs import store
 from ablate.slurm.options import SlurmOptions
 from ablate.slurm.profile import Profile
 from ablate.study import run as study_run
+from ablate.study.job import run_job
 from ablate.study.prepare import apply_sweep, prepare
 from ablate.sweep import slurm as sweep_slurm
 from tests.executors.stand_in import STAND_IN
@@ -46,7 +48,7 @@ def run_sweep(*overrides: str, watch: bool = False) -> bool:
     with Pool(folders.cache, size=1, command=STAND_IN) as pool:
         plan = prepare(study, pool, console).plan
     options = SlurmOptions("full", watch)
-    return sweep_slurm.sweep_on_cluster(study, plan, PROFILE, folders, options, ["-V"], console)
+    return sweep_slurm.sweep_on_cluster(study, plan, PROFILE, folders, options, console)
 
 
 def test_a_watched_sweep_ends_at_its_time_limit() -> None:
@@ -68,6 +70,18 @@ def test_more_time_or_more_points_are_submitted_again(other: str) -> None:
 def test_workers_that_end_before_the_time_limit_are_an_error(limit: list[str]) -> None:
     with pytest.raises(SweepError, match="the workers ended after 4 of 8 points"):
         run_sweep(*limit, watch=True)
+
+
+def test_an_edit_of_the_study_changes_no_queued_sweep() -> None:
+    assert not run_sweep()
+    Path("study.yaml").write_text(STUDY.replace("trials: 4", "trials: 3").replace("rate", "Rate"))
+    [snapshot] = Path("reports/tuned/slurm/sweep").glob("*/study.json")
+    assert run_job(snapshot, "sweep", command=STAND_IN) == 0
+    with Pool(store.get_folders().cache, size=1, command=STAND_IN) as pool:
+        study, console = StudySnapshot.read(snapshot).load(), create_console()
+        prepared = prepare(study, pool, console)
+        prepared = apply_sweep(prepared, pool, store.get_folders(), console, searched=True)
+    assert [result.points for result in prepared.plan.sweep] == [4, 4]
 
 
 def test_points_that_a_cluster_left_are_not_evaluated_locally() -> None:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from ablate.core.records.messages import ProgressMessage, RunReply
+from ablate.core.records.metrics_log import METRICS_FILE, read_rows
 from ablate.core.records.plan import EvaluatePlan
 from ablate.core.records.planning import PlanReply, PlanRequest, ResolvedRun, ResolvedTrial
 from ablate.runs.store import write_config
@@ -104,7 +105,7 @@ def read_run_json(folder: Path) -> dict[str, Any]:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Reads the lines of a run's `metrics.jsonl`."""
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return read_rows(folder / METRICS_FILE)
 
 
 def load_weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -17,9 +17,11 @@ def variants(settings):
     def variant(name, **changes):
         return NamedTrial(name=name, settings={**copy.deepcopy(settings), **changes})
 
+    in_seconds = {**settings["patchifier"], "seconds": 0.16}
+    in_seconds.pop("time")
     return (
         variant("blocks"),
-        variant("padded", batching="pad"),
+        variant("padded", batching="pad", patchifier=in_seconds),
         variant("random", masker={"type": "maskers.Random", "ratio": 0.5}),
         variant("wrong", masker={"type": "maskers.Random", "ratio": 2.0}),
     )

@@ -23,6 +23,7 @@ class JobSpec(_JobFile):
     step: list[str]  # command that starts a trial of several ranks; empty for one rank
     max_requeues: int
     signal_seconds: float  # between SLURM's warning and the end of a job
+    at_once: int = 1  # runs of a job that run side by side
     packs: list[list[str]] | None = None  # run folders of each job; None for a canary
     canary: list[dict[str, Any]] | None = None  # settings of short trials; None for an array
 
@@ -72,3 +73,25 @@ class NodeReport(_JobFile):
     gpus: int | None
     attention: tuple[str, ...] = ()  # which attention kernels can serve, for people
     problem: str | None  # why a worker does not start there
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandJob(_JobFile):
+    """`array.json` of one submission: the command that each of its jobs runs."""
+
+    REMEDY: ClassVar[str] = "submit it again"
+
+    command: list[str]  # arguments of python
+    max_requeues: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandArray(_JobFile):
+    """`array.json` of a study: the array of such jobs that was submitted last."""
+
+    REMEDY: ClassVar[str] = "delete it, once none of these jobs is in the queue"
+
+    number: str  # SLURM's number of the array
+    name: str  # name of the job, unique to the submission
+    count: int
+    logs: str  # folder

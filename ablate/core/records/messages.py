@@ -13,6 +13,7 @@ from ablate.core.records.benchmarks import (
     StepTimingsReply,
     StepTimingsRequest,
 )
+from ablate.core.records.decoding_requests import DecodeReply, DecodeRequest
 from ablate.core.records.plan import EvaluatePlan, MaskPicture
 from ablate.core.records.planning import PlanReply, PlanRequest, SettingProblem
 from ablate.core.records.protocol import Message, Reply, Request
@@ -255,6 +256,7 @@ REQUESTS: tuple[type[Message], ...] = (
     AttentionRequest,
     CheckRunsRequest,
     PlanRequest,
+    DecodeRequest,
     RunRequest,
     GalleryRequest,
     TensorBoardRequest,
@@ -270,6 +272,7 @@ REPLIES: tuple[type[Reply], ...] = (
     AttentionReply,
     CheckRunsReply,
     PlanReply,
+    DecodeReply,
     RunReply,
     GalleryReply,
     EmptyReply,

@@ -20,7 +20,7 @@ class Message(Record):
 
     def to_line(self) -> str:
         """Returns the message as a line of JSON, with the name of its class."""
-        return json.dumps({"message": type(self).__name__, **self.to_json()}) + "\n"
+        return f'{{"message": "{type(self).__name__}", {self.to_text()[1:]}\n'
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,10 @@ class FormatError(ValueError):
 class Item:
     """A typed group of fields inside a record; unknown fields are refused."""
 
-    __pydantic_config__: ClassVar["ConfigDict"] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar["ConfigDict"] = {
+        "extra": "forbid",
+        "ser_json_inf_nan": "constants",  # as Python's json writes and reads them
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,11 @@ class Record(Item):
         """Returns plain data: `format` and every field."""
         content: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json")
         return {"format": self.FORMAT, **content}
+
+    def to_text(self) -> str:
+        """Returns what `to_json` returns as a text of JSON, with a fraction of its memory."""
+        fields = _adapter(type(self)).dump_json(self).decode()
+        return f'{{"format": {self.FORMAT}{", " if len(fields) > 2 else ""}{fields[1:]}'
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], source: str) -> Self:

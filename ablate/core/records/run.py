@@ -50,6 +50,9 @@ class _RunFile(Record):
 class RunConfig(_RunFile):
     """`config.json`: what a run is, with every setting written out."""
 
+    FORMAT: ClassVar[int] = 2
+    HAS_CHECKSUM: ClassVar[bool] = True
+
     kind: RunKind
     settings: dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Defines the files of a sweep: what was tried, its workers on a cluster, and its time limit."""
+"""Defines the files of a sweep: what was tried, and its time limit on a cluster."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -40,25 +40,3 @@ class SweepLimit(Record):
     points: int
     minutes: float
     ends: float  # seconds since 1970
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepJob(Record):
-    """`workers.json` of one submission: what a worker's job runs."""
-
-    REMEDY: ClassVar[str] = "submit the sweep again"
-
-    command: list[str]  # arguments of python
-    max_requeues: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepWorkers(Record):
-    """`workers.json` of a study's sweep: the array of workers that was submitted last."""
-
-    REMEDY: ClassVar[str] = "delete it, once none of these workers is in the queue"
-
-    number: str  # SLURM's number of the array
-    name: str  # name of the job, unique to the submission
-    count: int
-    logs: str  # folder

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ablate.report.figures.highlights import choose_highlights, describe_highlights
 from ablate.report.figures.style import (
     COLOURS,
     GREY,
@@ -16,7 +17,6 @@ from ablate.report.figures.style import (
     FigureLayout,
     Picture,
     add_legend_below,
-    assign_line_styles,
     remove_frame,
     save_picture,
     wrap_label,
@@ -28,6 +28,7 @@ from ablate.report.stats.ranks import Ranking
 COST_MEASURES = {"flops": "FLOPs", "seconds": "seconds", "steps": "steps"}  # by preference
 MIN_FRONT_VARIANTS = 3  # with two, the verdict is sufficient
 COST_TOLERANCE = 0.01  # relative difference up to which costs count as equal
+MAX_NARROW_COMBINATIONS = 12  # side by side on a narrow screen
 MARKERS = ("o", "s", "^", "D")  # one per line style
 
 
@@ -78,6 +79,7 @@ def draw_interactions(results: Results, variants: Table) -> Picture | None:
     return save_picture(
         draw,
         name="interactions",
+        has_narrow=len(combinations) <= MAX_NARROW_COMBINATIONS,
         title="Levels by combination",
         caption="Mean score over seeds with its Student-t interval, uncorrected. Lines that "
         "are not parallel indicate an interaction; the table shows whether it is significant.",
@@ -93,10 +95,16 @@ def _draw_level(
         LINE_STYLES[number // len(COLOURS) % len(LINE_STYLES)],
     )
     axes.plot(xs, [row["score"] for row in rows], color=colour, linestyle=line, marker="o")
-    for x, row in zip(xs, rows, strict=True):
-        if row["score_low"] is not None:
-            ends = [row["score_low"], row["score_high"]]
-            axes.plot([x, x], ends, color=colour, linewidth=1, alpha=0.6)
+    bars = [(x, row) for x, row in zip(xs, rows, strict=True) if row["score_low"] is not None]
+    axes.vlines(
+        [x for x, _ in bars],
+        [row["score_low"] for _, row in bars],
+        [row["score_high"] for _, row in bars],
+        colors=colour,
+        linewidth=1,
+        alpha=0.6,
+        capstyle="projecting",
+    )
     axes.plot([], [], color=colour, linestyle=line, marker="o", label=name)
 
 
@@ -121,20 +129,26 @@ def draw_cost(results: Results, variants: Table, cost: Table) -> Picture | None:
     points = [(value, row["score"]) for value, row in zip(costs.values(), scored, strict=True)]
     front = _find_pareto_front(points)
     xs = _spread_equal_costs([*costs.values()])
-    styles = assign_line_styles(results)
+    named = [levels for levels, point in zip(costs, points, strict=True) if point in front]
+    styles = choose_highlights(results, named)
+    names = describe_highlights(results, "that front, ")
 
     def draw(layout: FigureLayout) -> Figure:
         figure = Figure(figsize=(min(7.0, layout.width), 3.4), layout="constrained")
         axes = figure.subplots()
-        markers = {}
+        markers, others = {}, {}
         for levels, point, x, row in zip(costs, points, xs, scored, strict=True):
-            colour, line = styles[levels]
+            colour, line = styles.get(levels, (GREY, "-"))
             marker_style = {
                 "color": colour,
                 "marker": MARKERS[LINE_STYLES.index(line)],
                 "markerfacecolor": colour if point in front else "white",
             }
-            markers[format_variant(levels)] = _draw_point(axes, x, row, marker_style)
+            marker = _draw_point(axes, x, row, marker_style)
+            if levels in styles:
+                markers[format_variant(levels)] = marker
+            else:
+                others[f"{len(costs.keys() - styles.keys())} others"] = marker
         axes.set_xlabel(f"{COST_MEASURES[measure]} of a run")
         axes.locator_params(axis="x", nbins=5)
         axes.xaxis.set_major_formatter(lambda value, _: format_amount(value))
@@ -142,7 +156,7 @@ def draw_cost(results: Results, variants: Table, cost: Table) -> Picture | None:
         axes.margins(0.08)
         _set_score_limits(axes, scored)
         remove_frame(axes, grid="y")
-        add_legend_below(figure, markers, layout)
+        add_legend_below(figure, markers | others, layout)
         return figure
 
     return save_picture(
@@ -152,7 +166,7 @@ def draw_cost(results: Results, variants: Table, cost: Table) -> Picture | None:
         caption="Means over seeds with their Student-t intervals, uncorrected. Filled: the "
         "Pareto front, variants for which no other has a higher score at the same or a lower "
         "cost. It is computed from means: neighbours on it may differ by noise only. Variants "
-        "of equal cost are drawn side by side.",
+        f"of equal cost are drawn side by side. {names}".rstrip(),
     )
 
 

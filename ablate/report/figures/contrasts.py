@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from ablate.report.figures.style import (
     EQUIVALENCE_FILL,
     GREY,
     INK,
+    MAX_NARROW_ROWS,
     NARROW_CHARACTERS,
     VERDICT_MARKERS,
     FigureLayout,
@@ -53,6 +55,7 @@ def draw_forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None
     return save_picture(
         lambda layout: _draw_figure(panels, margin, layout),
         name="contrasts",
+        has_narrow=len(rows) <= MAX_NARROW_ROWS,
         title="Contrasts",
         caption=f"Thick: uncorrected {coverage} intervals. Thin: corrected for the number of "
         "contrasts that are corrected together. Holm applies the full correction only to the "
@@ -167,8 +170,8 @@ def _draw_panel(
     axes.axvspan(-margin, margin, color=EQUIVALENCE_FILL, zorder=0, linewidth=0)
     axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)
     limits = _compute_limits(rows, margin)
-    for y, row in enumerate(rows):
-        _draw_row(axes, y, row, limits)
+    _draw_intervals(axes, rows, limits)
+    _draw_means(axes, rows)
     axes.set_xlim(*limits)
     axes.set_ylim(len(rows) - 0.4, -0.9 if layout.is_narrow else -0.6)
     label = _label_above if layout.is_narrow else _label_beside
@@ -228,19 +231,39 @@ def _compute_limits(rows: Sequence[_ForestRow], margin: float) -> tuple[float, f
     return low - padding, high + padding
 
 
-def _draw_row(axes: Axes, y: int, row: _ForestRow, limits: tuple[float, float]) -> None:
-    estimate, (colour, marker), small = row.verdict.estimate, row.marker_style, row.is_small
-    thick, thin = (1.6, 0.7) if small else (2.8, 1.0)
-    for drawn, width in ((row.strict, thin), (estimate, thick)):
-        if drawn.low is not None and drawn.high is not None:
-            ends = [max(drawn.low, limits[0]), min(drawn.high, limits[1])]
-            axes.plot(ends, [y, y], color=colour, linewidth=width, zorder=2)
-    if row.strict.low is not None and row.strict.high is not None:
-        for end, out, arrow in (
-            (limits[0], row.strict.low < limits[0], "<"),
-            (limits[1], row.strict.high > limits[1], ">"),
-        ):
-            if out:
-                axes.plot([end], [y], marker=arrow, color=colour, markersize=5, clip_on=False)
-    mean = estimate.mean or 0.0
-    axes.plot([mean], [y], marker=marker, color=colour, markersize=5 if small else 8, zorder=3)
+def _draw_intervals(axes: Axes, rows: Sequence[_ForestRow], limits: tuple[float, float]) -> None:
+    """Draws both intervals of each row, and arrows where they exceed the limits."""
+    bars: dict[tuple[str, float], list[tuple[int, float, float]]] = {}  # colour, width -> intervals
+    arrows: dict[tuple[str, str], list[tuple[float, int]]] = {}  # colour, marker -> places
+    for y, row in enumerate(rows):
+        colour, _ = row.marker_style
+        thick, thin = (1.6, 0.7) if row.is_small else (2.8, 1.0)
+        for drawn, width in ((row.strict, thin), (row.verdict.estimate, thick)):
+            if drawn.low is not None and drawn.high is not None:
+                ends = max(drawn.low, limits[0]), min(drawn.high, limits[1])
+                bars.setdefault((colour, width), []).append((y, *ends))
+        if row.strict.low is not None and row.strict.low < limits[0]:
+            arrows.setdefault((colour, "<"), []).append((limits[0], y))
+        if row.strict.high is not None and row.strict.high > limits[1]:
+            arrows.setdefault((colour, ">"), []).append((limits[1], y))
+    for (colour, width), intervals in bars.items():
+        ys, lows, highs = zip(*intervals, strict=True)
+        style: dict[str, Any] = {"linewidth": width, "capstyle": "projecting", "zorder": 2}
+        axes.hlines(ys, lows, highs, colors=colour, **style)
+    for (colour, marker), places in arrows.items():
+        xs, ends_ys = zip(*places, strict=True)
+        axes.plot(
+            xs, ends_ys, linestyle="", marker=marker, color=colour, markersize=5, clip_on=False
+        )
+
+
+def _draw_means(axes: Axes, rows: Sequence[_ForestRow]) -> None:
+    """Draws the difference of each row."""
+    means: dict[tuple[str, str, bool], list[tuple[float, int]]] = {}
+    for y, row in enumerate(rows):
+        mean = row.verdict.estimate.mean or 0.0
+        means.setdefault((*row.marker_style, row.is_small), []).append((mean, y))
+    for (colour, marker, is_small), places in means.items():
+        xs, ys = zip(*places, strict=True)
+        size = 5 if is_small else 8
+        axes.plot(xs, ys, linestyle="", marker=marker, color=colour, markersize=size, zorder=3)

@@ -22,12 +22,17 @@ VARIABLES = {colour.lower(): f"var(--{name})" for colour, name in THEME.items()}
 
 def inline_svg(picture: Picture) -> Markup:
     """Returns a figure for wide and for narrow screens as SVG within an HTML page."""
-    wide = _clean_svg(picture.svg, picture.name)
-    narrow = _clean_svg(picture.narrow_svg, f"{picture.name}-narrow")
+    svgs = {"both": picture.svg}
+    if picture.narrow_svg is not None:
+        svgs = {"wide": picture.svg, "narrow": picture.narrow_svg}
     label = escape(picture.title)
     return Markup("").join(
-        Markup(svg.replace("<svg", f'<svg class="{kind}" role="img" aria-label="{label}"', 1))
-        for kind, svg in (("wide", wide), ("narrow", narrow))
+        Markup(
+            _clean_svg(svg, picture.name if kind != "narrow" else f"{picture.name}-narrow").replace(
+                "<svg", f'<svg class="{kind}" role="img" aria-label="{label}"', 1
+            )
+        )
+        for kind, svg in svgs.items()
     )
 
 

@@ -1,22 +1,26 @@
 """Draws learning curves: losses, effective rank and online score over hours of audio."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ablate.report.figures.highlights import Levels, choose_highlights, describe_highlights
 from ablate.report.figures.metrics import QUANTITIES, Curve, group_identical_curves
 from ablate.report.figures.style import (
+    LIGHT_GREY,
     FigureLayout,
+    LineStyle,
     Picture,
     add_legend_below,
-    assign_line_styles,
     remove_frame,
     save_picture,
 )
 from ablate.report.results import Results, format_variant
 
+MAX_NAMES = 4  # names of variants with identical curves
 MAX_LINES_WITH_SEEDS = 4  # with more lines, the range over seeds is shaded instead
 
 
@@ -32,7 +36,7 @@ def draw_learning_curves(results: Results, curves: Sequence[Curve]) -> Picture |
     in_hours = all(curve.hours_per_step for curve in curves)
     shared = group_identical_curves(curves)
     every_seed = len(shared) <= MAX_LINES_WITH_SEEDS
-    styles = assign_line_styles(results)
+    styles = _find_styles(results, shared)
 
     def draw(layout: FigureLayout) -> Figure:
         number = len(quantities)
@@ -41,9 +45,11 @@ def draw_learning_curves(results: Results, curves: Sequence[Curve]) -> Picture |
         shape = (number, 1) if layout.is_narrow else (1, number)
         panels = figure.subplots(*shape, squeeze=False).flat
         for axes, quantity in zip(panels, quantities, strict=True):
-            for curve in curves:
-                if curve.quantity == quantity and curve.levels in shared:
-                    scale = (curve.hours_per_step or 1.0) if in_hours else 1.0
+            own = [curve for curve in curves if curve.quantity == quantity]
+            scales = [(curve.hours_per_step or 1.0) if in_hours else 1.0 for curve in own]
+            _draw_others(axes, [*zip(own, scales, strict=True)], {*shared} - {*styles})
+            for curve, scale in zip(own, scales, strict=True):
+                if curve.levels in styles:
                     draw_spread = _draw_seeds if every_seed else _draw_range
                     draw_spread(axes, curve, scale, styles[curve.levels][0])
                     _draw_mean(axes, curve, scale, *styles[curve.levels])
@@ -51,12 +57,7 @@ def draw_learning_curves(results: Results, curves: Sequence[Curve]) -> Picture |
             axes.set_xlabel("hours of audio" if in_hours else "step")
             axes.locator_params(axis="x", nbins=4)
             remove_frame(axes, grid="y")
-        lines = {}
-        for levels, identical in shared.items():
-            colour, line = styles[levels]
-            name = " / ".join(map(format_variant, identical))
-            lines[name] = Line2D([], [], color=colour, linestyle=line, linewidth=1.8)
-        add_legend_below(figure, lines, layout)
+        add_legend_below(figure, _build_legend(shared, styles), layout)
         return figure
 
     return save_picture(
@@ -69,8 +70,49 @@ def draw_learning_curves(results: Results, curves: Sequence[Curve]) -> Picture |
         * ("position_loss" in quantities)
         + "Variants named together share their runs. "
         * any(len(identical) > 1 for identical in shared.values())
+        + describe_highlights(results)
         + "Losses do not rank variants: they rise in healthy runs and fall in collapse.",
     )
+
+
+def _find_styles(
+    results: Results, shared: Mapping[Levels, Sequence[Levels]]
+) -> dict[Levels, tuple[str, LineStyle]]:
+    """Returns the style of the first variant of each group that has a named one."""
+    styles = choose_highlights(results)
+    named = {
+        first: next((styles[levels] for levels in identical if levels in styles), None)
+        for first, identical in shared.items()
+    }
+    return {first: style for first, style in named.items() if style is not None}
+
+
+def _build_legend(
+    shared: Mapping[Levels, Sequence[Levels]], styles: Mapping[Levels, tuple[str, LineStyle]]
+) -> dict[str, Line2D]:
+    lines = {}
+    for levels, (colour, line) in styles.items():
+        names = list(map(format_variant, shared[levels]))
+        more = [f"{len(names) - MAX_NAMES} more"] if len(names) > MAX_NAMES else []
+        name = " / ".join([*names[:MAX_NAMES], *more])
+        lines[name] = Line2D([], [], color=colour, linestyle=line, linewidth=1.8)
+    if others := len(shared) - len(styles):
+        lines[f"{others} others"] = Line2D([], [], color=LIGHT_GREY, linewidth=1.0)
+    return lines
+
+
+def _draw_others(
+    axes: Axes, curves: Sequence[tuple[Curve, float]], levels: Collection[Levels]
+) -> None:
+    """Draws the means of variants that are not named, given each curve with its scale."""
+    lines = [
+        [(scale * step, value) for step, value in curve.mean]
+        for curve, scale in curves
+        if curve.levels in levels
+    ]
+    if lines:
+        axes.add_collection(LineCollection(lines, colors=LIGHT_GREY, linewidths=0.7, zorder=1))
+        axes.autoscale_view()
 
 
 def _draw_seeds(axes: Axes, curve: Curve, scale: float, colour: str) -> None:

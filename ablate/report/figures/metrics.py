@@ -1,15 +1,13 @@
 """Reads learning curves from the `metrics.jsonl` files of runs."""
 
-import json
-import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablate.core.records.metrics_log import METRICS_FILE, Row, read_rows
 from ablate.report.results import Results, TrialResult
 
-logger = logging.getLogger(__name__)
 QUANTITIES = {  # name in `metrics.jsonl` -> axis label
     "loss": "loss",
     "position_loss": "position loss",
@@ -46,11 +44,13 @@ def read_curves(results: Results, runs: Path) -> list[Curve]:
     Returns:
         One curve per variant and quantity; a variant without a finite value has none.
 
+    Raises:
+        FormatError: A log was written by an earlier version.
     """
     curves = []
     for levels, trials in results.variants().items():
         logs = {
-            trial.seed: _read_log(runs / trial.fingerprint / "metrics.jsonl")
+            trial.seed: read_rows(runs / trial.fingerprint / METRICS_FILE)
             for trial in trials
             if trial.fingerprint
         }
@@ -77,29 +77,7 @@ def _compute_hours_per_step(trials: Sequence[TrialResult]) -> float | None:
     return rates[0] if rates else None
 
 
-def _read_log(path: Path) -> list[Mapping[str, float | None]]:
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    if lines and not lines[-1].endswith("}"):
-        lines.pop()  # incomplete: the run is writing, or was killed while writing
-    entries = [_parse_entry(line) for line in lines]
-    if None in entries:
-        logger.warning("%s: %d damaged lines are left out", path, entries.count(None))
-    return [entry for entry in entries if entry is not None]
-
-
-def _parse_entry(line: str) -> Mapping[str, float | None] | None:
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return entry if isinstance(entry, dict) else None
-
-
-def _extract_series(
-    log: list[Mapping[str, float | None]], quantity: str
-) -> tuple[tuple[int, float], ...]:
+def _extract_series(log: Sequence[Row], quantity: str) -> tuple[tuple[int, float], ...]:
     points = {}
     for entry in log:
         step, value = entry.get("step"), entry.get(quantity)

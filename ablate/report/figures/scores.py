@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from ablate.report.figures.style import (
     COLOURS,
     GREY,
+    MAX_NARROW_ROWS,
     NARROW_CHARACTERS,
     FigureLayout,
     Picture,
@@ -38,6 +39,7 @@ def draw_scores(results: Results, variants: Table) -> Picture | None:
     return save_picture(
         lambda layout: _draw_figure(rows, variants, layout),
         name="variants",
+        has_narrow=len(rows) <= MAX_NARROW_ROWS,
         title="Scores by variant",
         caption="Small dots are pre-training seeds; diamond and bar are their mean and its "
         f"Student-t {format_coverage(results.plan.report.alpha)} interval. Random init: "

@@ -48,7 +48,7 @@ class Picture:
     title: str
     caption: str
     svg: str  # used by the HTML page
-    narrow_svg: str  # the same for a narrow screen
+    narrow_svg: str | None  # the same for a narrow screen; None if that scrolls the wide one
     png: bytes  # used by the Markdown page
     pdf: bytes  # for papers
 
@@ -63,6 +63,7 @@ class FigureLayout:
 
 WIDE = FigureLayout(width=9.0, is_narrow=False)
 NARROW = FigureLayout(width=4.3, is_narrow=True)
+MAX_NARROW_ROWS = 60  # a longer figure is not drawn a second time for narrow screens
 
 
 def assign_line_styles(results: Results) -> dict[tuple[str, ...], tuple[str, LineStyle]]:
@@ -146,18 +147,25 @@ def add_legend_below(
 
 
 def save_picture(
-    draw: Callable[[FigureLayout], Figure], *, name: str, title: str, caption: str
+    draw: Callable[[FigureLayout], Figure],
+    *,
+    name: str,
+    title: str,
+    caption: str,
+    has_narrow: bool = True,
 ) -> Picture:
     """Draws a figure in both layouts, and saves it as SVG; the wide one as PNG and PDF, too.
 
-    PNG has 160 dpi, fewer if it is very large. Dates and versions are left out, so the same figure
-    gives the same bytes.
+    Without `has_narrow`, a narrow screen shows a part of the wide figure and scrolls. PNG has 160
+    dpi, fewer if it is very large. Dates and versions are left out, so the same figure gives the
+    same bytes.
     """
     png, pdf = io.BytesIO(), io.BytesIO()
     with use_style():
-        figure, narrow = draw(WIDE), draw(NARROW)
-        box = _compute_layout(figure)
-        svg, narrow_svg = _save_svg(figure, box), _save_svg(narrow, _compute_layout(narrow))
+        figure, narrow = draw(WIDE), draw(NARROW) if has_narrow else None
+        box = _fix_layout(figure)
+        svg = _save_svg(figure, box)
+        narrow_svg = None if narrow is None else _save_svg(narrow, _fix_layout(narrow))
         dpi = min(PNG_DPI, math.sqrt(MAX_PIXELS / (box.width * box.height)))
         figure.savefig(png, format="png", dpi=dpi, metadata={"Software": None}, bbox_inches=box)
         undated = {"Creator": None, "Producer": None, "CreationDate": None}
@@ -173,7 +181,7 @@ def save_picture(
     )
 
 
-def _compute_layout(figure: Figure) -> BboxBase:
+def _fix_layout(figure: Figure) -> BboxBase:
     """Computes the layout once and not for each format; returns the extent in inches."""
     figure.draw_without_rendering()
     figure.set_layout_engine(None)

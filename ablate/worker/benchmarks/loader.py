@@ -15,8 +15,10 @@ from ablate.training.prefetch import count_threads, prefetch
 from ablate.training.signals import StopSignal
 from ablate.training.trainer import Trainer
 from ablate.worker.benchmarks.noise import NoiseBatches
+from ablate.worker.settings_checks import fill_in_matches
 from ablate.worker.train import build_trainer
 from ablate.worker.trial import Trial
+from ablate.worker.units import convert_sizes
 
 ROUNDS = 7
 
@@ -27,7 +29,7 @@ def time_loader(request: LoaderTimingsRequest) -> LoaderTimingsReply:
     Medians of seven rounds in wall-clock time.
     """
     device = torch.device(request.device)
-    trial = build(request.trial.settings, expect=Trial)
+    trial = build(fill_in_matches(convert_sizes(request.trial.settings))[0], expect=Trial)
     noise, size = NoiseBatches(trial), trial.budget.batch
     trainer = build_trainer(
         trial, noise, device, Ranks(), Checkpoints(Path("unused")), StopSignal()

@@ -32,8 +32,10 @@ from ablate.worker.benchmarks.loader import time_drawing
 from ablate.worker.benchmarks.noise import NoiseBatches
 from ablate.worker.benchmarks.plain_jepa import PlainJEPA, PlainStep, Sizes
 from ablate.worker.datasets import Emit
+from ablate.worker.settings_checks import fill_in_matches
 from ablate.worker.train import build_trainer
 from ablate.worker.trial import Trial
+from ablate.worker.units import convert_sizes
 
 MIN_ROUNDS, MAX_ROUNDS = 3, 15
 MATRIX_SIZE = {"cpu": 1024, "cuda": 8192}  # the product of two square matrices is the ceiling
@@ -76,7 +78,7 @@ def time_steps(request: StepTimingsRequest, emit: Emit) -> StepTimingsReply:
     for variant in request.variants:
         emit(ProgressMessage(label=variant.name, done=len(runners)))
         try:
-            trial = build(variant.settings, expect=Trial)
+            trial = build(fill_in_matches(convert_sizes(variant.settings))[0], expect=Trial)
         except PartError as error:
             unbuildable.append(StepTiming(name=variant.name, problem=str(error)))
             continue

@@ -1,4 +1,4 @@
-"""Tests of the commands that list and cancel sweep workers, with scripted SLURM commands."""
+"""Tests of arrays of jobs that run a command, such as sweep workers, with a scripted SLURM."""
 
 import os
 from dataclasses import replace
@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from ablate.cli import inspect as cli_inspect
 from ablate.cli.main import app
-from ablate.core.records.sweep import SweepWorkers
-from ablate.slurm import sweep_workers
+from ablate.config.snapshot import StudySnapshot
+from ablate.core.records.jobs import CommandArray
+from ablate.slurm import command_array
 from ablate.slurm.commands import SlurmError
 from ablate.slurm.profile import Profile
 from tests.slurm.fake_slurm import write_commands
@@ -22,15 +23,25 @@ SCRIPTS = {
 }
 
 
+FOLDER = command_array.get_folder(Path("reports"), "tuned", "sweep")
+SNAPSHOT = StudySnapshot(
+    file="study.yaml", overrides=[], name="tuned", title="", source="", settings={}
+)
+
+
+def submit(kind: str = "sweep") -> None:
+    folder = command_array.get_folder(Path("reports"), "tuned", kind)
+    command_array.submit_array(
+        Profile(name="full"), folder, f"tuned-{kind}", SNAPSHOT, ["sweep"], 2
+    )
+
+
 @pytest.fixture(autouse=True)
 def _queued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep whose workers are queued and that has no evaluated point yet."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{write_commands(tmp_path, SCRIPTS)}:{os.environ['PATH']}")
-    folder = sweep_workers.get_folder(Path("reports"), "tuned")
-    sweep_workers.submit_workers(
-        Profile(name="full"), folder, "tuned-sweep", ["-m", "ablate.study"], 2, {}
-    )
+    submit()
 
 
 def ablate(*arguments: str) -> str:
@@ -52,7 +63,7 @@ def test_status_watches_until_a_sweeps_workers_have_left_the_queue(
     monkeypatch.setattr(cli_inspect, "POLL_SECONDS", 0.0)
     squeue = Path("bin/squeue")
     squeue.write_text(f"{squeue.read_text()}[ ! -e called ] || touch cancelled; touch called\n")
-    assert ablate("status", "tuned", "--watch").count("its sweep runs on a cluster") == 2
+    assert ablate("status", "tuned", "--watch").count("its jobs run on a cluster") == 2
 
 
 def test_status_keeps_watching_if_squeue_fails_once(
@@ -62,7 +73,7 @@ def test_status_keeps_watching_if_squeue_fails_once(
     squeue = Path("bin/squeue")
     silent = "echo x >> called; n=$(wc -l < called); [ $n = 2 ] && exit 1; [ $n -gt 3 ] && exit 0\n"
     squeue.write_text(squeue.read_text().replace("\n", f"\n{silent}", 1))
-    assert ablate("status", "tuned", "--watch").count("its sweep runs on a cluster") >= 2
+    assert ablate("status", "tuned", "--watch").count("its jobs run on a cluster") >= 2
 
 
 def test_status_of_a_sweep_omits_the_queue_if_slurm_is_not_installed(
@@ -79,8 +90,8 @@ def test_sweep_workers_are_cancelled() -> None:
 
 
 def test_workers_whose_number_was_lost_in_a_crash_are_recovered_by_their_name() -> None:
-    file = sweep_workers.get_folder(Path("reports"), "tuned") / sweep_workers.WORKERS_FILE
-    replace(SweepWorkers.read(file), number="").write(file)
+    file = FOLDER / command_array.ARRAY_FILE
+    replace(CommandArray.read(file), number="").write(file)
     assert len(ablate("status", "tuned").splitlines()) == 3
     assert "cancelled 2 sweep workers" in ablate("cancel", "tuned", "--yes")
     assert Path("cancelled").read_text() == "7_0 7_1\n"
@@ -96,11 +107,14 @@ def test_workers_are_cancelled_if_sbatch_fails_after_it_has_queued_them() -> Non
     Path("bin/sbatch").write_text(
         '#!/bin/sh\ncase "$*" in *--test-only*) exit 0;; esac\ntouch queued; exit 1\n'
     )
-    folder = sweep_workers.get_folder(Path("reports"), "tuned")
-    before = (folder / sweep_workers.WORKERS_FILE).read_text()
+    before = (FOLDER / command_array.ARRAY_FILE).read_text()
     with pytest.raises(SlurmError):
-        sweep_workers.submit_workers(
-            Profile(name="full"), folder, "tuned-sweep", ["-m", "ablate.study"], 2, {}
-        )
+        submit()
     assert Path("cancelled").read_text() == "8\n"
-    assert (folder / sweep_workers.WORKERS_FILE).read_text() == before
+    assert (FOLDER / command_array.ARRAY_FILE).read_text() == before
+
+
+def test_jobs_that_decode_clips_are_listed_and_cancelled_with_the_others() -> None:
+    submit("decode")
+    assert "  decoding job  job 7_1  PENDING Priority" in ablate("status", "tuned")
+    assert "cancelled 2 sweep workers and 2 decoding jobs" in ablate("cancel", "tuned", "--yes")

@@ -1,0 +1,72 @@
+"""Defines the lines of `metrics.jsonl`, each with a format version and a checksum."""
+
+import json
+import logging
+import zlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ablate.core.records.record import FormatError
+
+METRICS_FILE = "metrics.jsonl"
+FORMAT = 2
+CHECKSUM = "crc"
+Row = dict[str, Any]  # `step`, and what was measured there, by name
+
+logger = logging.getLogger(__name__)
+
+
+def format_line(row: Mapping[str, Any]) -> str:
+    """Returns the line of one step, with its line break."""
+    content = {**row, "format": FORMAT}
+    return json.dumps({**content, CHECKSUM: _compute_checksum(content)}) + "\n"
+
+
+def parse_line(line: str) -> Row | None:
+    """Returns the row of a line; None if the line is damaged or incomplete.
+
+    Raises `FormatError` for a line of an earlier version.
+    """
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(content, dict):
+        return None
+    if not {"format", CHECKSUM} & content.keys():
+        remedy = "delete the run folder, or set ABLATE_RUNS to a new folder, and run again"
+        problem = f"{METRICS_FILE} has no `format`; this version of ablate reads format {FORMAT}"
+        raise FormatError(f"{problem}: {remedy}")
+    if content.pop(CHECKSUM, None) != _compute_checksum(content):
+        return None
+    content.pop("format")
+    return content
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Reads the rows of a run in the order in which they were written; [] if there is no file.
+
+    An incomplete last line is ignored: a process may be writing it, or was killed meanwhile. Other
+    damaged lines are left out with a warning. Raises `FormatError` for an earlier version.
+    """
+    if not file.is_file():
+        return []
+    *lines, _ = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    rows = [parse_line(line) for line in lines]
+    if None in rows:
+        warn_of_damage(file, rows.count(None))
+    return [row for row in rows if row is not None]
+
+
+@lru_cache
+def warn_of_damage(file: Path, number: int) -> None:
+    """Logs once that damaged lines of a file are left out."""
+    lost = "the curves of this run lack those steps, its scores do not depend on them"
+    remedy = "to have them again, delete the run folder and run the study again"
+    logger.warning("%s: %d damaged lines are left out; %s; %s", file, number, lost, remedy)
+
+
+def _compute_checksum(content: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode()):08x}"
