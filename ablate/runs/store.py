@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from ablate.core.io import DamagedFileError
 from ablate.core.records.plan import StudyPlan
+from ablate.core.records.record import FormatError
 from ablate.core.records.run import CONFIG_FILE, FailureKind, RunConfig, RunKind
 from ablate.core.records.score import ScoreFile, TaskList
 from ablate.runs.lock import is_local, is_locked
@@ -72,13 +73,13 @@ def list_run_folders(plan: StudyPlan, runs: Path) -> list[Path]:
 
 
 def write_config(folder: Path, *, kind: RunKind, settings: Mapping[str, Any]) -> None:
-    """Writes a run's `config.json` if it is missing, damaged or differs.
+    """Writes a run's `config.json` if it is missing, damaged, of another version or differs.
 
     It may differ in the location of the data, which the folder's name does not depend on.
     """
     config = RunConfig(kind=kind, settings=dict(settings))
     written: RunConfig | None = None
-    with suppress(DamagedFileError):
+    with suppress(DamagedFileError, FormatError):
         written = RunConfig.find(folder / CONFIG_FILE)
     if written != config:
         config.write(folder / CONFIG_FILE)

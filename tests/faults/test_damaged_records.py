@@ -9,10 +9,17 @@ from typing import Any
 
 import pytest
 
+from ablate.core.io import write_json
 from ablate.core.records.messages import CheckRunsRequest
 from ablate.core.records.metrics_log import METRICS_FILE, read_rows
 from ablate.core.records.record import FormatError
-from ablate.core.records.run import RECORD_FILE, TRAINING_FILE, RunRecord
+from ablate.core.records.run import (
+    CONFIG_FILE,
+    RECORD_FILE,
+    TRAINING_FILE,
+    RunConfig,
+    RunRecord,
+)
 from ablate.runs import store
 from ablate.runs.code_archive import write_code_archive
 from ablate.runs.heartbeat import read_heartbeat
@@ -145,10 +152,15 @@ def test_curves_leave_out_a_step_whose_number_was_changed(
     assert "1 damaged lines are left out" in caplog.text
 
 
-def test_metrics_of_an_earlier_version_are_an_error_with_the_remedy(folder: Path) -> None:
+def test_files_of_an_earlier_version_without_checksums_are_still_used(folder: Path) -> None:
     (folder / METRICS_FILE).write_text('{"step": 1, "loss": 0.5}\n')
-    with pytest.raises(FormatError, match="reads format 2: delete the run folder"):
-        read_rows(folder / METRICS_FILE)
+    assert read_rows(folder / METRICS_FILE) == [{"step": 1, "loss": 0.5}]
+    config = RunConfig.read(folder / CONFIG_FILE)
+    write_json(folder / CONFIG_FILE, {"format": 1, **vars(config)})
+    with pytest.raises(FormatError, match="run its study again, which writes this file anew"):
+        RunConfig.read(folder / CONFIG_FILE)
+    store.write_config(folder, kind=config.kind, settings=config.settings)
+    assert RunConfig.read(folder / CONFIG_FILE) == config
 
 
 def test_the_code_of_own_parts_is_kept_for_its_owner(

@@ -8,8 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ablate.core.records.record import FormatError
-
 METRICS_FILE = "metrics.jsonl"
 FORMAT = 2
 CHECKSUM = "crc"
@@ -27,7 +25,7 @@ def format_line(row: Mapping[str, Any]) -> str:
 def parse_line(line: str) -> Row | None:
     """Returns the row of a line; None if the line is damaged or incomplete.
 
-    Raises `FormatError` for a line of an earlier version.
+    Lines of earlier versions have neither format nor checksum, and cannot be verified.
     """
     try:
         content = json.loads(line)
@@ -36,9 +34,7 @@ def parse_line(line: str) -> Row | None:
     if not isinstance(content, dict):
         return None
     if not {"format", CHECKSUM} & content.keys():
-        remedy = "delete the run folder, or set ABLATE_RUNS to a new folder, and run again"
-        problem = f"{METRICS_FILE} has no `format`; this version of ablate reads format {FORMAT}"
-        raise FormatError(f"{problem}: {remedy}")
+        return content
     if content.pop(CHECKSUM, None) != _compute_checksum(content):
         return None
     content.pop("format")
@@ -49,7 +45,7 @@ def read_rows(file: Path) -> list[Row]:
     """Reads the rows of a run in the order in which they were written; [] if there is no file.
 
     An incomplete last line is ignored: a process may be writing it, or was killed meanwhile. Other
-    damaged lines are left out with a warning. Raises `FormatError` for an earlier version.
+    damaged lines are left out with a warning.
     """
     if not file.is_file():
         return []

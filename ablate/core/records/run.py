@@ -52,6 +52,7 @@ class RunConfig(_RunFile):
 
     FORMAT: ClassVar[int] = 2
     HAS_CHECKSUM: ClassVar[bool] = True
+    REMEDY: ClassVar[str] = "run its study again, which writes this file anew"
 
     kind: RunKind
     settings: dict[str, Any]

@@ -43,9 +43,6 @@ def read_curves(results: Results, runs: Path) -> list[Curve]:
 
     Returns:
         One curve per variant and quantity; a variant without a finite value has none.
-
-    Raises:
-        FormatError: A log was written by an earlier version.
     """
     curves = []
     for levels, trials in results.variants().items():
