@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,10 +10,12 @@ from statistics import fmean
 from typing import Any
 
 from ablate.config.search_space import FinishedPoint, Point
+from ablate.core.io import DamagedFileError
 from ablate.core.records.sweep import SweepPoint
 from ablate.runs import store
 from ablate.runs.record import read_record
 
+logger = logging.getLogger(__name__)
 POINTS = "sweep_points"  # folder in a run folder
 # distributions by parameter, and how the point ended
 RecordedPoint = tuple[dict[str, str], FinishedPoint]
@@ -71,10 +74,13 @@ def load_points(
 
 
 def find_sweep_runs(runs: Path, studies: Iterable[str]) -> set[Path]:
-    """Returns the run folders that sweeps of the named studies have used."""
+    """Returns the run folders that sweeps of the named studies have used, or may have used."""
     begins = tuple(f"{study}{mark}" for study in studies for mark in (": ", " ("))
     paths = runs.glob(f"*/{POINTS}/*.json")
-    return {path.parents[1] for path in paths if SweepPoint.read(path).search.startswith(begins)}
+    points = ((path, _find_point(path)) for path in paths)
+    return {
+        path.parents[1] for path, point in points if not point or point.search.startswith(begins)
+    }
 
 
 def compute_objectives(
@@ -120,8 +126,9 @@ def _read_points(runs: Path, search: str) -> list[SweepPoint]:
     Points are identified by their parameters, because a rebuilt storage assigns new numbers. Scores
     that only a later record has are added to the first.
     """
-    records = [SweepPoint.read(path) for path in runs.glob(f"*/{POINTS}/*.json")]
-    keys = [(json.dumps(r.params, sort_keys=True), r) for r in records if r.search == search]
+    recorded = map(_find_point, runs.glob(f"*/{POINTS}/*.json"))
+    records = [point for point in recorded if point and point.search == search]
+    keys = [(json.dumps(record.params, sort_keys=True), record) for record in records]
     points: dict[str, SweepPoint] = {}
     for params, point in sorted(keys, key=lambda pair: (pair[1].number, pair[0])):
         first = points.get(params, point)
@@ -132,6 +139,18 @@ def _read_points(runs: Path, search: str) -> list[SweepPoint]:
             pruned=first.pruned or point.pruned,
         )
     return list(points.values())
+
+
+def _find_point(path: Path) -> SweepPoint | None:
+    """Reads a recorded point; None, with a warning, if its file is damaged.
+
+    Each run of the point has a copy.
+    """
+    try:
+        return SweepPoint.read(path)
+    except DamagedFileError as error:
+        logger.warning("%s %s; it is passed over", path, error.problem)
+        return None
 
 
 def _read_objective(

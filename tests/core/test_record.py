@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ablate.core.io import DamagedFileError
 from ablate.core.records.record import FormatError, Record
 
 
@@ -40,6 +41,27 @@ EXAMPLES = st.builds(
 def test_a_record_comes_back_from_json_as_it_was(record: Example) -> None:
     content = json.loads(json.dumps(record.to_json()))
     assert Example.from_json(content, "it") == record
+
+
+@given(record=EXAMPLES)
+@example(record=Example(count=1, words={"path": "caf\udce9.wav"}))
+def test_the_text_of_a_record_is_its_json(record: Example) -> None:
+    assert json.loads(record.to_text()) == json.loads(json.dumps(record.to_json()))
+
+
+class Verified(Example):
+    HAS_CHECKSUM: ClassVar[bool] = True
+    MAY_LACK_CHECKSUM: ClassVar[bool] = True
+
+
+def test_a_checksum_that_a_file_may_lack_is_verified_if_it_has_one(tmp_path: Path) -> None:
+    file = tmp_path / "example.json"
+    Verified(count=2).write(file)
+    file.write_text(file.read_text().replace('"count": 2', '"count": 3'))
+    with pytest.raises(DamagedFileError, match="does not match its checksum"):
+        Verified.read(file)
+    Example(count=3).write(file)
+    assert Verified.read(file).count == 3
 
 
 def test_a_record_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_check_of_a_store_names_each_damaged_file(folder: Path, name: str) -> 
     assert name in reply.problems[0]
 
 
-@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl"])
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "env.json"])
 def test_a_digit_that_was_changed_is_noticed(folder: Path, name: str) -> None:
     content = bytearray((folder / name).read_bytes())
     digits = [place for place, byte in enumerate(content) if chr(byte).isdigit()]

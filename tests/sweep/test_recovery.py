@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ablate.config.search_space import FinishedPoint, Point
-from ablate.sweep.recovery import load_points, record_point
+from ablate.sweep.recovery import find_sweep_runs, load_points, record_point
 
 PRUNED = {"pruned": "pruned at 25 % of the steps"}
 
@@ -23,6 +25,18 @@ def test_a_storage_that_is_lost_twice_loses_no_point(tmp_path: Path) -> None:
     record(tmp_path, "c", 2, 0.3, **PRUNED)
     record(tmp_path, "d", 3, 0.4, **PRUNED)
     assert [tried.params["rate"] for tried in load(tmp_path)] == [0.1, 0.2, 0.3, 0.4]
+
+
+def test_a_damaged_point_is_passed_over_and_its_run_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(tmp_path, "a", 0, 0.1, **PRUNED)
+    record(tmp_path, "b", 1, 0.2, **PRUNED)
+    [file] = tmp_path.glob("b/*/*.json")
+    file.write_text(file.read_text().replace("0.2", "0.3"))
+    assert [tried.params["rate"] for tried in load(tmp_path)] == [0.1]
+    assert "does not match its checksum" in caplog.text
+    assert find_sweep_runs(tmp_path, ["another"]) == {tmp_path / "b"}
 
 
 def test_a_point_that_was_tried_twice_is_loaded_once_with_all_its_scores(tmp_path: Path) -> None:

@@ -229,6 +229,8 @@ class StudyPlan(Record):
     """What a study trains and how it is judged; the content of `reports/STUDY/plan.json`."""
 
     REMEDY: ClassVar[str] = "run the study again, or `ablate report FILE`; finished runs are kept"
+    HAS_CHECKSUM: ClassVar[bool] = True
+    MAY_LACK_CHECKSUM: ClassVar[bool] = True
 
     study: str
     title: str

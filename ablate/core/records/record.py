@@ -39,11 +39,13 @@ class Record(Item):
 
     Subclasses are frozen keyword-only dataclasses. `FORMAT` is raised when fields change their
     name or meaning; `REMEDY` completes the error for a file of another format. Files of a class
-    with `HAS_CHECKSUM` end with one, which is verified when they are read.
+    with `HAS_CHECKSUM` end with one, which is verified when they are read; those of a class that
+    `MAY_LACK_CHECKSUM`, because earlier versions wrote none, only if they have one.
     """
 
     FORMAT: ClassVar[int] = 1
     HAS_CHECKSUM: ClassVar[bool] = False
+    MAY_LACK_CHECKSUM: ClassVar[bool] = False
     REMEDY: ClassVar[str] = "delete it and run the study again"
 
     def to_json(self) -> dict[str, Any]:
@@ -53,7 +55,10 @@ class Record(Item):
 
     def to_text(self) -> str:
         """Returns what `to_json` returns as a text of JSON, with a fraction of its memory."""
-        fields = _adapter(type(self)).dump_json(self).decode()
+        try:
+            fields = _adapter(type(self)).dump_json(self).decode()
+        except ValueError:  # a name of a file that is not UTF-8
+            return json.dumps(self.to_json())
         return f'{{"format": {self.FORMAT}{", " if len(fields) > 2 else ""}{fields[1:]}'
 
     @classmethod
@@ -93,7 +98,8 @@ class Record(Item):
             return None
         if cls.HAS_CHECKSUM and content.get("format") == cls.FORMAT:
             expected = content.pop(CHECKSUM, None)
-            if expected != _compute_checksum(content):
+            is_missing = expected is None and cls.MAY_LACK_CHECKSUM
+            if not is_missing and expected != _compute_checksum(content):
                 problem = "has no checksum" if expected is None else "does not match its checksum"
                 raise DamagedFileError(path, problem)
         return cls.from_json(content, str(path))

@@ -100,6 +100,8 @@ class Environment(_RunFile):
     """`env.json`: where and with what the last attempt that trained was run."""
 
     FORMAT: ClassVar[int] = 2
+    HAS_CHECKSUM: ClassVar[bool] = True
+    MAY_LACK_CHECKSUM: ClassVar[bool] = True
 
     machine: Machine | None = None
     slurm: dict[str, str] = field(default_factory=dict)  # environment variables SLURM_JOB*

@@ -14,6 +14,8 @@ class SweepPoint(Record):
         "runs of ablate 0.1 cannot be read: delete the run folder, or set ABLATE_RUNS to a new "
         "folder, and run the study again"
     )
+    HAS_CHECKSUM: ClassVar[bool] = True
+    MAY_LACK_CHECKSUM: ClassVar[bool] = True
 
     search: str  # name of the Optuna study
     number: int  # number of the point in the search
