@@ -1,5 +1,6 @@
 """A store that was decoded in parts, by several jobs, is the same as one that was not."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,23 @@ def test_the_bytes_of_a_store_do_not_depend_on_its_parts(
     if len(order) == NUM_PARTS:
         assert tuple(map(sum, zip(*counts, strict=True))) == TOTAL
     assert open_and_read(sounds, tmp_path) == alone
+
+
+def test_a_store_takes_clips_from_its_parts_without_decoding_them_again(
+    sounds: Folder, alone: dict[str, bytes], tmp_path: Path
+) -> None:
+    decode_part(sounds, LogMel(), tmp_path, Part(0, 1))
+    files = [file for file in Path(sounds.manifest).parent.glob("[0-9].wav")]
+    contents = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
+    try:
+        for file, (content, written_at) in contents.items():  # no sound, but with the same stamp
+            file.write_bytes(bytes(len(content)))
+            os.utime(file, ns=(written_at, written_at))
+        assert open_and_read(sounds, tmp_path) == alone
+    finally:
+        for file, (content, written_at) in contents.items():
+            file.write_bytes(content)
+            os.utime(file, ns=(written_at, written_at))
 
 
 def test_an_interrupted_part_continues_where_it_ended(
