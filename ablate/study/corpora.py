@@ -136,7 +136,9 @@ def _submit(study: Study, profile: Profile, folders: store.Folders, num_jobs: in
     try:
         for kind, count in _list_arrays(num_jobs):
             folder = command_array.get_folder(folders.reports, study.name, kind)
-            arguments = [kind, "--parts", str(num_jobs)] if kind == DECODE else [kind]
+            # the profile's environment may name another cache, which trials do not use
+            arguments = [kind, "--cache", str(folders.cache.absolute())]
+            arguments += ["--parts", str(num_jobs)] if kind == DECODE else []
             name = f"{study.name}-{kind}"
             jobs = command_array.submit_array(
                 profile, folder, name, snapshot, arguments, count, after=after

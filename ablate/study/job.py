@@ -27,6 +27,7 @@ def run_job(
     *,
     num_parts: int = 1,
     num_workers: int = 1,
+    cache: Path | None = None,
     command: Sequence[str] = COMMAND,
 ) -> int:
     """Runs one job of a study.
@@ -38,6 +39,7 @@ def run_job(
             they lack.
         num_parts: number of parts.
         num_workers: trials that are trained at once.
+        cache: folder of decoded clips; by default, that of this process's environment.
         command: the command that starts a worker.
 
     Returns:
@@ -47,7 +49,7 @@ def run_job(
 
     def run() -> int:
         study = StudySnapshot.read(snapshot).load()
-        with Pool(folders.cache, size=num_workers, command=command) as pool:
+        with Pool(cache or folders.cache, size=num_workers, command=command) as pool:
             if task == SWEEP:
                 apply_sweep(prepare(study, pool, console), pool, folders, console)
                 return DONE
@@ -69,6 +71,7 @@ def main() -> int:
     parser.add_argument("task", choices=(SWEEP, corpora.DECODE, corpora.JOIN))
     parser.add_argument("--parts", type=int, default=1, help="number of parts of the clips")
     parser.add_argument("--workers", type=int, default=1, help="trials that are trained at once")
+    parser.add_argument("--cache", type=Path, help="folder of decoded clips")
     arguments = parser.parse_args()
     replace_unencodable()
     interrupt_on_signals()
@@ -77,6 +80,7 @@ def main() -> int:
         arguments.task,
         num_parts=arguments.parts,
         num_workers=arguments.workers,
+        cache=arguments.cache,
     )
 
 

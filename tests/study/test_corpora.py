@@ -65,11 +65,12 @@ def test_jobs_share_the_clips_and_another_joins_them_when_they_have_ended(
     assert "#SBATCH --array=0-2%" in parts
     assert "#SBATCH --dependency=afterany:1" in join
     assert "gpus" not in parts + join
-    for kind, arguments in {"decode": ["decode", "--parts", "3"], "join": ["join"]}.items():
+    cache = ["--cache", str(Path("cache").absolute())]
+    for kind, more in {"decode": ["--parts", "3"], "join": []}.items():
         [home] = Path(f"reports/masking/slurm/{kind}").glob("*/study.json")
         command = CommandJob.read(home.with_name("array.json")).command
         assert command[:3] == ["-m", "ablate.study.job", str(home.absolute())]
-        assert command[3:] == arguments
+        assert command[3:] == [kind, *cache, *more]
         assert run_job(home, kind, num_parts=3, command=STAND_IN) == study.DONE
 
 
