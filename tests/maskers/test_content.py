@@ -50,7 +50,7 @@ def test_half_of_the_hints_are_hidden_again():
     """At a ratio of 0.7 and hints of 0.5 it is 54 %, as simulated independently."""
     valid = torch.ones(500, 1000, dtype=torch.bool)
     before = torch.arange(1000).expand(500, -1) < 700
-    after = _add_hints.draw(Clips(grid=before, valid=valid), generator(0, "x"))
+    after = _add_hints(before, 0.5, valid=valid, generator=generator(0, "x"))
     assert (after.sum(dim=1) == 700).all()
     kept, revealed = 350, 350
     again = ((before & after).sum(dim=1) - kept).float().mean() / revealed
