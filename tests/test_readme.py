@@ -15,8 +15,10 @@ from ablate.executors.local import Pool
 from ablate.executors.progress import create_console
 from ablate.report.pages.findings import read_findings
 from ablate.report.pages.publish import RESULTS_PAGE, write_results_page
+from ablate.report.pages.table import format_number
 from ablate.study.prepare import prepare
 from ablate.testing import check_masker
+from tests.docs import span_length
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "studies" / "results"
@@ -158,8 +160,57 @@ def test_the_numbers_of_spoken_commands_in_the_readme_are_those_of_the_published
     assert f"above the best statistics (+{strongest.difference:.1f}, three seeds)" in text
     longest = next(v for v in findings.verdicts if v.level == "ms160" and v.family == "pooled")
     assert longest.verdict.startswith("undecided")
-    assert f"lowers them by {-longest.difference:.1f} points" in text
+    assert f"lower the larger ones by {-longest.difference:.1f} points" in text
     assert len(findings.seeds) == 3
+
+
+def test_the_trend_over_span_lengths_in_the_readme_is_that_of_the_published_scores():
+    findings, text = read_findings(RESULTS / span_length.REPORT.name), " ".join(README.split())
+    trend = span_length.estimate_trend()
+    assert trend.p is not None
+    assert trend.p < findings.alpha
+    assert f"costs {-(trend.mean or 0.0):.1f} points" in text
+    assert f"({-(trend.high or 0.0):.1f} to {-(trend.low or 0.0):.1f}; five fresh seeds)" in text
+    assert len(findings.seeds) == 5
+    by_level = {v.level: v for v in findings.verdicts if v.family == "pooled"}
+    assert {by_level[level].verdict for level in ("block", "ms320")} == {"worse"}
+    longest, block = (-(by_level[level].difference or 0.0) for level in ("ms320", "block"))
+    assert (
+        f"Blocks cost {block:.1f} points, and spans of 320 ms {longest:.1f}, which leaves" in text
+    )
+    untrained = {v.level: v for v in findings.verdicts if v.family == "untrained"}
+    assert untrained["ms320"].verdict == "worse"
+    assert untrained["ms40"].verdict.startswith("undecided")
+    assert f"nor are the small ones (+{untrained['ms40'].difference:.1f})" in text
+
+
+def test_the_table_of_regimes_agrees_with_the_published_reports():
+    text = (RESULTS / "foreword.md").read_text()
+    masking = read_findings(RESULTS / "masking")
+    cells = re.findall(
+        r"\[([+\N{MINUS SIGN}]?\d+\.\d)\]\((\w+)/report\.md\) (\w+) \(`(\w+)`(?:, ([\w ]+))?\)",
+        text,
+    )
+    assert len(cells) == text.count("/report.md)")  # every cell is checked
+    for stated, study, word, level, where in cells:
+        [verdict] = [
+            verdict
+            for verdict in read_findings(RESULTS / study).verdicts
+            if verdict.family in ("pooled", "within")
+            and (verdict.level, verdict.where) == (level, where or "all")
+        ]
+        assert verdict.verdict.split(":")[0].split(",")[0] == word, (study, level)
+        assert format_number(verdict.difference, signed=True) == stated, (study, level)
+    by_knn = {row.level: row.differences["knn.segments4"].mean for row in masking.robustness}
+    assert f"by kNN on the same features blocks are worse by {-by_knn['block']:.1f}" in text
+    assert f"by kNN on the same features it is worse by {-by_knn['curriculum']:.1f}" in text
+    over_mel = [
+        read_findings(RESULTS / study).variants[0].over_mel_statistics
+        for study in ("span_length_small_speech", "span_length_speech", "masking")
+    ]
+    small, large, synthetic = (f"{difference:.1f}" for difference in over_mel)
+    assert f"by {small} (small encoders, five seeds) and {large} points (larger ones" in text
+    assert f"synthetic corpus by {synthetic}, which they do" in text
 
 
 def test_the_demonstration_in_the_readme_is_that_of_the_published_report():
