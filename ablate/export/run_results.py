@@ -20,7 +20,7 @@ class ExportedScore(NamedTuple):
     probe: str  # class and settings
     view: str
     metric: str
-    value: float  # of the metric; for an error rate not the score, which is 100 minus the rate
+    value: float  # the metric; for an error rate not the score, which is 100 minus the rate
 
     @property
     def unit(self) -> str:
