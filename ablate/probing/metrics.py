@@ -22,13 +22,15 @@ Metric = Literal[
     "eer",
     "segment_f1",
     "segment_f1_micro",
+    "segment_error_rate",
     "onset_f1_50ms",
     "onset_f1_200ms",
     "recall_at_1",
     "r2",
     "mae",
 ]
-LOWER_IS_BETTER = {"eer": 100.0, "mae": 0.0}  # the score is this number minus the metric
+# the score is this number minus the metric
+LOWER_IS_BETTER = {"eer": 100.0, "segment_error_rate": 100.0, "mae": 0.0}
 # the metric that is reported as the score
 HEADLINE: Mapping[LabelKind, str] = {
     "single": "accuracy",
@@ -214,3 +216,21 @@ def segment_f1(segments: SegmentLabels) -> dict[str, float]:
     macro = (2 * hits[occur] / counts[occur]).mean() if occur.any() else 0.0
     micro = 2 * hits.sum() / max(counts.sum(), 1)
     return {"segment_f1": 100 * float(macro), "segment_f1_micro": 100 * float(micro)}
+
+
+def segment_error_rate(segments: SegmentLabels) -> dict[str, float]:
+    """Computes the error rate of events in segments of one second, as sed_eval does.
+
+    In a segment, a missed event and one that was found by mistake are one substitution; the rate is
+    that of substitutions, deletions and insertions, over the number of events, and may exceed 100.
+
+    Mesaros et al., "Metrics for Polyphonic Sound Event Detection", 2016, sec. 3.1.
+    https://doi.org/10.3390/app6060162
+
+    Returns:
+        `segment_error_rate`, as a percentage; without events, 100 times the number found.
+    """
+    missed = (segments.truth & ~segments.predicted).sum(axis=1)
+    extra = (segments.predicted & ~segments.truth).sum(axis=1)
+    errors, events = np.maximum(missed, extra).sum(), segments.truth.sum()
+    return {"segment_error_rate": 100 * float(errors) / max(int(events), 1)}

@@ -16,6 +16,7 @@ from ablate.probing.metrics import (
     Scores,
     convert_to_score,
     find_segments,
+    segment_error_rate,
     segment_f1,
 )
 from ablate.probing.onsets import measure_onsets
@@ -167,7 +168,7 @@ def _measure(
         moments = features.counts[clips]
         segments = find_segments(scores, moments, task, clips, features.seconds)
         onsets = measure_onsets(scores, moments, task, clips, features.seconds)
-        metrics = segment_f1(segments) | onsets
+        metrics = segment_f1(segments) | segment_error_rate(segments) | onsets
         return metrics, segments.clips, segments.predicted, segments.truth
     truth = task.labels[clips]
     predicted = scores.argmax(axis=1) if task.kind == "single" else scores

@@ -8,7 +8,7 @@ from ablate.probing.probe import AbstractProbe
 from ablate.probing.scoring import divide_clips
 from ablate.probing.tasks import Indices, Task
 
-_SEGMENT_METRICS = ("segment_f1", "segment_f1_micro", *TOLERANCES)
+_EVENT_METRICS = ("segment_f1", "segment_f1_micro", "segment_error_rate", *TOLERANCES)
 
 
 class TaskSettingError(ValueError):
@@ -56,7 +56,7 @@ def _check_metric(probe: AbstractProbe, task: Task, metric: Metric) -> None:
 def _list_metrics(probe: AbstractProbe, task: Task, clips: Indices) -> list[str]:
     """Lists the metrics of a probe on some clips, by measuring made-up scores."""
     if task.kind == "events":
-        return ["segment_f1"] if probe.is_official else list(_SEGMENT_METRICS)
+        return ["segment_f1"] if probe.is_official else list(_EVENT_METRICS)
     scores: Scores = np.full((len(clips), len(task.classes)), 0.25, dtype=np.float32)
     return list(probe.measure_task(task.name, scores, task.labels[clips]))
 

@@ -4,9 +4,7 @@ It scores a run like a probe, on the same splits and folds, and does not change 
 """
 
 import copy
-import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +15,7 @@ from torch.nn import functional as F
 
 from ablate.audio.loader import Batch, cut_windows
 from ablate.core.device import on_device
-from ablate.core.random import StepRandom, derive, generator
+from ablate.core.random import StepRandom, derive
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing, pack
@@ -29,6 +27,7 @@ from ablate.probing.probe import AbstractProbe, ProbeData
 from ablate.probing.tasks import Indices
 from ablate.probing.views import Pooling, Views
 from ablate.training.augmentation import AbstractAugmentation, LabelledBatch
+from ablate.training.clip_sampling import draw_balanced_clips, shuffle_clips
 from ablate.training.schedules import warm_decay
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "concat_freq", "summary")
@@ -127,7 +126,7 @@ class FineTuning(AbstractProbe):
     def _train(self, model: "FineTuned", data: ProbeData, raw: RawClips, seed: int) -> None:
         groups = build_parameter_groups(model, self.layer_decay, self.frozen)
         adamw = torch.optim.AdamW(groups, lr=self.rate, weight_decay=self.weight_decay)
-        draw = _draw_balanced if self.sampling == "balanced" else _shuffle
+        draw = draw_balanced_clips if self.sampling == "balanced" else shuffle_clips
         order = draw(data, self.batch, seed)
         for step, items in zip(range(self.steps), order, strict=False):
             rng = StepRandom(seed, step)
@@ -237,38 +236,6 @@ def _get_layer(name: str) -> int:
     """Returns the layer of a parameter, counted from 0; -1 for the stem."""
     match = re.search(r"^encoder\.(?:transformer\.)?layers\.(\d+)\.", name)
     return int(match[1]) if match else -1
-
-
-def _shuffle(data: ProbeData, batch: int, seed: int) -> Iterator[Indices]:
-    """Yields batches of items, epoch after epoch without end; an epoch's last may be smaller."""
-    train = data.train
-    for epoch in itertools.count():
-        order = torch.randperm(len(train), generator=generator(seed, "fine-tuning order", epoch))
-        for piece in torch.split(order, batch):
-            yield train[piece.numpy()]
-
-
-def _draw_balanced(data: ProbeData, batch: int, seed: int) -> Iterator[Indices]:
-    """Yields batches of items without end, drawn by `compute_balanced_weights`."""
-    weights = compute_balanced_weights(data)
-    for step in itertools.count():
-        rng = generator(seed, "balanced order", step)
-        drawn = torch.multinomial(weights, batch, replacement=True, generator=rng)
-        yield data.train[drawn.numpy()]
-
-
-def compute_balanced_weights(data: ProbeData) -> Tensor:
-    """Computes how often to draw each training item, float64 (items,), up to a factor.
-
-    It is the sum of 1 / number of items over the classes of an item. An item without a class has
-    the least weight of the others.
-    """
-    labels = torch.from_numpy(data.labels[data.train])
-    holds = (labels if data.is_multilabel else F.one_hot(labels, data.num_classes)).double()
-    weights = holds @ (1 / holds.sum(dim=0).clamp(min=1))
-    has_class = weights > 0
-    least = weights[has_class].min() if has_class.any() else torch.ones((), dtype=torch.double)
-    return torch.where(has_class, weights, least)
 
 
 def _load_batch(items: Indices, data: ProbeData, raw: RawClips, rng: StepRandom) -> LabelledBatch:

@@ -89,7 +89,7 @@ def _summarise(source: AbstractSource, audio: AudioData, *, probed: bool) -> Dat
     for task in audio.tasks if probed else ():
         sizes = {part: len(clips) for part, clips in task.parts.items()}
         tasks[task.name] = TaskSummary(
-            classes=len(task.classes),
+            classes=0 if task.kind == "numbers" else len(task.classes),
             train=None if task.folded else sizes.get("train"),
             valid=None if task.folded else sizes.get("valid"),
             test=None if task.folded else sizes.get("test"),

@@ -100,21 +100,19 @@ class ExpectedScore:
         return PartError([Problem(self.path, message)])
 
 
-def check_official_tasks(name: str, probe: AbstractProbe, tasks: Iterable[Task]) -> None:
-    """Raises `PartError` if a probe follows the protocol of X-ARES on a task of another source."""
-    for task in tasks if probe.is_official else ():
-        try:
-            find_public_task(task.name)
-        except OfficialTaskError as error:
-            raise PartError([Problem(("probes", name, "protocol"), str(error))]) from error
-
-
 def check_task_settings(name: str, probe: AbstractProbe, tasks: Iterable[Task]) -> None:
-    """Raises `PartError` for settings of a probe with which it cannot score one of the tasks."""
+    """Raises `PartError` for settings of a probe with which it cannot score one of the tasks.
+
+    One that follows the protocol of X-ARES can only score tasks of X-ARES.
+    """
     problems = []
     for task in tasks:
         try:
+            if probe.is_official:
+                find_public_task(task.name)
             check_settings_for_task(probe, task)
+        except OfficialTaskError as error:
+            problems.append(Problem(("probes", name, "protocol"), str(error)))
         except TaskSettingError as error:
             problems.append(Problem(("probes", name, *error.path), str(error)))
     if problems:

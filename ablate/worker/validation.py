@@ -36,7 +36,6 @@ from ablate.worker.probes import (
     ExpectedScore,
     Probes,
     build_probes,
-    check_official_tasks,
     check_task_settings,
     find_missing_summary,
     get_protocol,
@@ -91,9 +90,7 @@ def validate(request: PlanRequest, cache: Path, emit: Emit) -> PlanReply:
     replies = validator.validate(trials, open_audio=request.open_audio)
     protocols = {name: get_protocol(name, probe, datasets) for name, probe in probes.items()}
     for name, probe in probes.items():
-        tasks = datasets.list_tasks(probe.tasks)
-        check_official_tasks(name, probe, tasks)
-        check_task_settings(name, probe, tasks)
+        check_task_settings(name, probe, datasets.list_tasks(probe.tasks))
     for score in scores:
         score.check_tasks(probes[score.probe], datasets.list_tasks(probes[score.probe].tasks))
     return PlanReply(trials=tuple(replies), data=tuple(datasets.summarise()), probes=protocols)

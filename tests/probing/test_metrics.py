@@ -16,6 +16,7 @@ from ablate.probing.metrics import (
     mean_average_precision,
     measure,
     recall_at_1,
+    segment_error_rate,
     segment_f1,
 )
 from ablate.probing.neural import Linear
@@ -146,6 +147,20 @@ def test_the_macro_mean_agrees_with_sed_eval(seed, classes):
     assert measured["segment_f1"] == pytest.approx(expected)
 
 
+@given(seed=SEEDS, classes=st.integers(1, 4))
+def test_the_error_rate_counts_substitutions_deletions_and_insertions(seed, classes):
+    truth, predicted = np.random.default_rng(seed).random((2, 8, classes)) < 0.3
+    errors = 0
+    for real, positive in zip(truth, predicted, strict=True):
+        missed = sum(r and not p for r, p in zip(real, positive, strict=True))
+        extra = sum(p and not r for r, p in zip(real, positive, strict=True))
+        substitutions = min(missed, extra)
+        errors += substitutions + (missed - substitutions) + (extra - substitutions)
+    segments = SegmentLabels(np.zeros(8, dtype=np.int64), predicted, truth)
+    expected = 100 * errors / max(truth.sum(), 1)
+    assert segment_error_rate(segments)["segment_error_rate"] == pytest.approx(expected)
+
+
 def test_a_linear_probe_detects_events():
     generator = np.random.default_rng(0)
     labels, rows = [], []
@@ -165,6 +180,8 @@ def test_a_linear_probe_detects_events():
     score = score_probe(Linear(seeds=1, rate=1e-2, epochs=40), features, task, log.add)
     assert score["metric"] == "segment_f1"
     assert score["test"] > 80
+    assert score["metrics"]["segment_error_rate"] < 40
+    assert score["metrics"]["onset_f1_200ms"] > 60
     for kept in log.build("mean", task.kind, task.classes):
         segments = SegmentLabels(kept.clips, kept.predicted[0], kept.truth)
         assert segment_f1(segments)["segment_f1"] == pytest.approx(score[kept.part])
@@ -188,6 +205,8 @@ def test_multilabel_tasks_are_scored_by_mean_average_precision():
     )
     assert score["metric"] == "map"
     assert score["test"] > 80
+    assert score["metrics"]["segment_error_rate"] < 40
+    assert score["metrics"]["onset_f1_200ms"] > 60
     for kept in log.build("mean", task.kind, task.classes):
         expected = score[kept.part]
         assert mean_average_precision(kept.predicted[0], kept.truth) == pytest.approx(expected)

@@ -29,6 +29,7 @@ from ablate.training.augmentation import (
     SpecAugmentation,
     TokenDrop,
 )
+from ablate.training.clip_sampling import compute_balanced_weights, draw_balanced_clips
 from ablate.training.finetuning import FineTuned, FineTuning, build_parameter_groups
 from ablate.worker.trial import open_audio
 
@@ -306,9 +307,9 @@ def test_balanced_clips_are_drawn_by_how_rare_their_classes_are(kind):
         labels = np.stack([rare, np.arange(40) < 39], axis=1)
         expected = np.where(rare, 1 / 4 + 1 / 39, 1 / 39)
     data = ProbeData(np.zeros((40, 0)), labels, 2, np.arange(40), NOTHING, NOTHING)
-    weights = finetuning.compute_balanced_weights(data).numpy()
+    weights = compute_balanced_weights(data).numpy()
     assert np.allclose(weights / weights.max(), expected / expected.max())
-    batches = finetuning._draw_balanced(data, 500, seed=0)
+    batches = draw_balanced_clips(data, 500, seed=0)
     drawn = np.concatenate([next(batches) for _ in range(8)])
     share, count = expected[rare].sum() / expected.sum(), len(drawn)
     error = np.sqrt(share * (1 - share) / count)

@@ -47,7 +47,7 @@ class ReportSettings(Item):
 class TaskSummary(Item):
     """The number of classes and clips of one task."""
 
-    classes: int
+    classes: int  # 0 for a task of numbers
     train: int | None = None  # clips per part; None for a part that the task lacks
     valid: int | None = None
     test: int | None = None

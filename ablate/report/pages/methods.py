@@ -195,9 +195,8 @@ def _format_pretraining_clips(data: DataSummary) -> str:
 
 def _format_counts(task: TaskSummary) -> str:
     counts = {"train": task.train, "valid": task.valid, "test": task.test, "folds": task.folds}
-    return ", ".join(
-        [f"{task.classes} classes", *(f"{count} {name}" for name, count in counts.items() if count)]
-    )
+    labels = f"{task.classes} classes" if task.classes else "numbers"
+    return ", ".join([labels, *(f"{count} {name}" for name, count in counts.items() if count)])
 
 
 def _write_machines(results: Results) -> str:
