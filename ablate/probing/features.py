@@ -85,6 +85,10 @@ class FeatureExtractor:
         valid = torch.ones(1, self.crop_frames, dtype=torch.bool)
         return len(self.encode(Batch(silence, valid))[0].layers)
 
+    def get_layer_shape(self, view: View) -> tuple[int, int] | None:
+        """Returns number and width of the layers that lie side by side in a view's features."""
+        return (self.count_layers(), self.encoder.dim) if view.layer == "concat" else None
+
 
 @dataclass(frozen=True)
 class RawClips:

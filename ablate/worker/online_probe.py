@@ -159,7 +159,8 @@ class _Scorer:
             features = load_or_compute(
                 Path(folder), [view], produce, num_clips=len(clips), seconds=seconds
             )
-            score = score_probe(self.probe, features[view], task)["valid"]
+            own = dataclasses.replace(features[view], layers=reader.get_layer_shape(view))
+            score = score_probe(self.probe, own, task)["valid"]
         assert score is not None, "the task has validation clips"
         return score
 

@@ -186,12 +186,12 @@ class ProbeRunner:
             features |= load_or_compute(
                 place, group, produce, num_clips=len(task.clips), seconds=seconds
             )
-        if reader is not None and any(view.layer == "concat" for view in features):
-            layers = reader.count_layers(), reader.encoder.dim
-            for view in features:
-                if view.layer == "concat":
-                    features[view] = dataclasses.replace(features[view], layers=layers)
-        return features
+        if reader is None:
+            return features
+        return {
+            view: dataclasses.replace(own, layers=reader.get_layer_shape(view))
+            for view, own in features.items()
+        }
 
 
 def hash_settings(settings: object, arrays: Iterable[bytes] = ()) -> str:

@@ -1,7 +1,7 @@
 """The online probe scores an encoder during training without changing the training."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from ablate.core.records.plan import EvaluatePlan
 from ablate.parts import PartError, build
+from ablate.probing.knn import KNN
 from ablate.probing.tasks import Task
+from ablate.probing.views import Views
 from ablate.worker.online_probe import build_online_probe, subsample_task
 from ablate.worker.probes import build_probes
 from ablate.worker.trial import Trial, open_audio
@@ -133,6 +135,25 @@ def test_an_encoder_keeps_its_training_mode(entry, cache):
         assert online_probe.evaluate(encoder).keys() == {"environment", "music", "speech"}
         assert encoder.training is mode
         assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_probe_gets_the_shape_of_layers_that_lie_side_by_side(entry, cache):
+    seen = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Watching(KNN):
+        def predict(self, data):
+            seen.append((data.layers, data.features.shape[1]))
+            return super().predict(data)
+
+    deeper = {**entry.settings["encoder"], "layers": 2}
+    trial = build({**entry.settings, "encoder": deeper}, expect=Trial)
+    probe = Watching(views=Views(layers=("concat",), poolings=("mean",)))
+    evaluate = replace(EVALUATE, pooling="concat_layers.mean")
+    audio = open_audio(trial.data, trial.mel, cache)
+    online = build_online_probe(evaluate, {"knn": probe}, trial, audio, create_context(cache))
+    online.evaluate(trial.random_init.build_encoder())
+    assert set(seen) == {((2, 16), 32)}
 
 
 def test_a_pooling_that_the_probe_lacks_is_an_error(new_run, cache, settings):

@@ -32,12 +32,16 @@ def write_lead(results: Results) -> str:
     probes = _join_names(list(dict.fromkeys(trial.probe_key[0] for trial in results.trials)))
     tasks = list(dict.fromkeys(name for data in results.plan.data for name in data.tasks))
     recognised = _join_names(tasks) or "the task"
+    summaries = [task for data in results.plan.data for task in data.tasks.values()]
+    model, scale = "classifier", "0 to 100 points, higher is better"
+    if not all(task.classes for task in summaries):  # R2 may be negative
+        model, scale = "predictor", "higher points are better"
     each = "" if seeds == 1 else f", each from {seeds} random starts (seeds)"
     return (
         f"{variants} encoder{'s were' if variants > 1 else ' was'} trained without labels, as "
-        f"variant{'s' * (variants > 1)} of one recipe{each}. A simple classifier ({probes}) then "
+        f"variant{'s' * (variants > 1)} of one recipe{each}. A simple {model} ({probes}) then "
         f"learned {recognised} from what {'each' if variants > 1 else 'it'} makes of a sound: "
-        "0 to 100 points, higher is better."
+        f"{scale}."
     )
 
 
