@@ -205,8 +205,6 @@ def test_multilabel_tasks_are_scored_by_mean_average_precision():
     )
     assert score["metric"] == "map"
     assert score["test"] > 80
-    assert score["metrics"]["segment_error_rate"] < 40
-    assert score["metrics"]["onset_f1_200ms"] > 60
     for kept in log.build("mean", task.kind, task.classes):
         expected = score[kept.part]
         assert mean_average_precision(kept.predicted[0], kept.truth) == pytest.approx(expected)
