@@ -172,9 +172,6 @@ def _find_exclusions(study: StudyFile, factors: Factors | None, tree: Node) -> I
         yield KeyProblem(f"`{{key}}` must hold one of {names}; got {{}}", ("limits",))
     if "sweep" not in keys:
         return
-    if study.zip_groups:
-        message = "`zip` and `sweep` do not go together; tune the factors apart"
-        yield KeyProblem(message, ("zip",))
     if "match_budget" in keys:
         message = "the points of a `sweep` may differ in cost; leave out one of the two"
         yield KeyProblem(f"`{{key}}`: {message}", ("match_budget",))

@@ -6,7 +6,15 @@ from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, f
 
 from ablate.config.design import Condition, DesignKind, ZipGroup
 from ablate.config.factors import FactorsByName
-from ablate.config.sections import Confirm, Evaluate, Limits, MatchBudget, Report, Seeds
+from ablate.config.sections import (
+    Confirm,
+    Evaluate,
+    Limits,
+    MatchBudget,
+    RandomInits,
+    Report,
+    Seeds,
+)
 from ablate.config.sweep import Sweep
 from ablate.config.tree import Node
 from ablate.config.validation import (
@@ -123,6 +131,11 @@ class StudyFile(StudySection):
     )
     sweep: Annotated[Sweep | None, NOT_NULL] = Field(
         default=None, description="tunes settings of every variant before its seeds are trained"
+    )
+    random_inits: RandomInits = Field(
+        default=4,
+        description="untrained encoders per seed whose mean score a gain subtracts, in studies "
+        "whose encoders differ before training; they are only scored",
     )
     match_budget: MatchBudget | None = Field(
         default=None, description="resource of which every variant gets as much as the baseline"

@@ -120,3 +120,4 @@ class Limits(StudySection):
 
 
 MatchBudget = Literal["steps", "clips", "flops"]
+RandomInits = Annotated[int, Field(ge=1, le=100), require("must be a count from 1 to 100")]

@@ -26,9 +26,8 @@ Pruner = Literal["none", "median", "asha", "hyperband", "wilcoxon"]
 RUNG_PRUNERS = ("median", "asha", "hyperband")  # pruners that judge at rungs
 HALVING = ("asha", "hyperband")  # pruners that judge each time the share of steps has doubled
 SCORE = "score"
-Objective = Literal[
-    "score", "cost.steps", "cost.clips", "cost.flops", "cost.seconds", "cost.context_tokens"
-]
+Cost = Literal["cost.steps", "cost.clips", "cost.flops", "cost.seconds", "cost.context_tokens"]
+Objective = Literal["score", Cost]
 FIRST_SEED = 1000  # first of the seeds to tune on, if only their number is written
 DEFAULT_RUNGS = (0.25, 0.5)  # shares of the steps at which points are judged
 MIN_WILCOXON_SEEDS = 4  # with fewer the Wilcoxon test can never be significant
@@ -98,6 +97,10 @@ class Sweep(StudySection):
     objectives: Annotated[Tuple[Objective], one_or_more(Objective)] = Field(
         default=("score",),
         description="`score`, to maximise, and costs, to minimise",
+    )
+    constraints: dict[Cost, Annotated[float, Field(gt=0), require("must be more than 0")]] = Field(
+        default={},
+        description="cost -> upper bound that the chosen points keep to: `{cost.flops: 1.0e12}`",
     )
     workers: Count = Field(
         default=4, description="cluster jobs that evaluate points; on one machine see `--workers`"

@@ -72,6 +72,7 @@ def _build_entry(trial: PlannedTrial) -> TrialEntry:
         fingerprint=trial.fingerprint,
         settings=trial.settings,
         random_init=resolved.random_init.fingerprint,
+        further_inits=tuple(further.fingerprint for further in resolved.further_inits),
         statistics=resolved.statistics.fingerprint,
         facts=resolved.facts,
         probe=trial.probe,

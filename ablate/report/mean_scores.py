@@ -1,5 +1,7 @@
 """Averages scores of a run, and of baselines without training, over the tasks of a trial."""
 
+from collections.abc import Sequence
+from statistics import fmean
 from typing import Literal
 
 from ablate.core.records.plan import StudyPlan, TrialEntry
@@ -35,10 +37,25 @@ def compute_mean_score(
     return mean_over_tasks(scores, tasks), missing
 
 
+def compute_random_init_score(
+    plan: StudyPlan,
+    planned: TrialEntry,
+    random_inits: Sequence[RunResult],
+    probe_key: tuple[str, str],
+) -> float | None:
+    """Computes the mean score of the untrained encoders of a trial, in percent.
+
+    None if one of them has no score.
+    """
+    scores = [compute_mean_score(plan, planned, run, probe_key)[0] for run in random_inits]
+    present = [score for score in scores if score is not None]
+    return fmean(present) if len(present) == len(scores) else None
+
+
 def compute_untrained_scores(
     plan: StudyPlan,
     planned: TrialEntry,
-    random_init: RunResult,
+    random_inits: Sequence[RunResult],
     mel_statistics: RunResult,
     probe_key: tuple[str, str],
 ) -> dict[str, float]:
@@ -47,7 +64,7 @@ def compute_untrained_scores(
     Args:
         plan: The plan of the study.
         planned: The entry of the trial in the plan.
-        random_init: The run of the encoder before training.
+        random_inits: The runs of untrained encoders like that of the trial.
         mel_statistics: The run of log-mel statistics.
         probe_key: Probe and pooling of the score.
 
@@ -57,7 +74,7 @@ def compute_untrained_scores(
         all tasks is left out.
     """
     probe, _ = probe_key
-    scores = {RANDOM_INIT: compute_mean_score(plan, planned, random_init, probe_key)[0]}
+    scores = {RANDOM_INIT: compute_random_init_score(plan, planned, random_inits, probe_key)}
     for name in dict.fromkeys(s.pooling for s in mel_statistics.scores if s.probe == probe):
         key = (probe, name)
         scores[f"{LOG_MEL} {name}"] = compute_mean_score(plan, planned, mel_statistics, key)[0]

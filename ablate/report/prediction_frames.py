@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ablate.report.results import Results, TrialResult, get_factor_column, get_levels
 from ablate.report.run import read_clip_predictions
+from ablate.report.stats.class_scores import compute_class_scores, count_confusions
 from ablate.runs.predictions import ClipPredictions
 
 SOURCE_COLUMNS = ("seed", "kind", "task", "probe", "pooling", "part")
@@ -75,14 +75,12 @@ def build_confusion_frame(results: Results) -> pd.DataFrame:
     def build(kept: ClipPredictions) -> Iterator[Columns]:
         if kept.kind != "single":
             return
-        pairs = kept.truth * len(kept.classes) + kept.predicted  # (probe seeds, clips)
-        distinct, counts = np.unique(pairs, return_counts=True)
-        classes = pd.Index(kept.classes)
-        truth, predicted = np.divmod(distinct, len(kept.classes))
+        classes, counts = pd.Index(kept.classes), count_confusions(kept)
+        truth, predicted = counts.nonzero()
         yield {
             "truth": classes.take(truth),
             "predicted": classes.take(predicted),
-            "clips": counts / len(kept.predicted),
+            "clips": counts[truth, predicted],
         }
 
     return _build_frame(results, build, CONFUSION_COLUMNS)
@@ -97,26 +95,9 @@ def build_class_frame(results: Results) -> pd.DataFrame:
     """
 
     def build(kept: ClipPredictions) -> Iterator[Columns]:
-        truth, predicted = _list_labels(kept)
-        hits = (truth & predicted).sum(axis=1)  # (probe seeds, classes)
-        support, claims = truth.sum(axis=0), predicted.sum(axis=1)
-        yield {
-            "class": list(kept.classes),
-            "support": support,
-            "precision": 100 * (hits / np.maximum(claims, 1)).mean(axis=0),
-            "recall": 100 * (hits / np.maximum(support, 1)).mean(axis=0),
-            "f1": 100 * (2 * hits / np.maximum(claims + support, 1)).mean(axis=0),
-        }
+        yield {"class": list(kept.classes), **vars(compute_class_scores(kept))}
 
     return _build_frame(results, build, CLASS_COLUMNS)
-
-
-def _list_labels(kept: ClipPredictions) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Lists whether rows have each class, (rows, classes), and whether it was predicted."""
-    if kept.kind != "single":
-        return kept.truth > 0.5, kept.predicted > 0.5
-    classes = np.arange(len(kept.classes))
-    return kept.truth[:, None] == classes, kept.predicted[..., None] == classes
 
 
 def _build_frame(results: Results, build: Build, columns: tuple[str, ...]) -> pd.DataFrame:

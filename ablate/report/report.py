@@ -19,8 +19,8 @@ from ablate.design.factors import AND
 from ablate.report.figures import charts, contrasts, learning_curves
 from ablate.report.figures.metrics import Curve, read_curves
 from ablate.report.figures.scores import draw_scores
+from ablate.report.pages import classes, tables
 from ablate.report.pages import sentences as page_sentences
-from ablate.report.pages import tables
 from ablate.report.pages.answer import write_answer, write_lead
 from ablate.report.pages.baselines import build_baseline_table
 from ablate.report.pages.caveats import list_caveats
@@ -152,6 +152,8 @@ def _build_sections(
 ) -> list[Section]:
     """Builds the sections below the answer, the most important first."""
     ranking, cost = compute_ranking(results), build_cost_table(results)
+    tasks = classes.collect_classes(results)
+    confusions = classes.build_confusion_table(results, tasks)
     return [
         Section(draw_scores(results, variants), variants),
         Section(charts.draw_interactions(results, variants), None),
@@ -161,6 +163,8 @@ def _build_sections(
         Section(None, by_probe),
         Section(learning_curves.draw_learning_curves(results, curves), None),
         Section(charts.draw_critical_difference(ranking), build_task_table(results, ranking)),
+        Section(None, classes.build_class_table(results, tasks), folded=True),
+        Section(None, confusions, folded=True, matrices=classes.build_matrices(results, tasks)),
         Section(None, build_aggregate_table(results)),
         Section(None, build_totals_table(results)),
         Section(None, build_variance_share_table(results)),

@@ -4,7 +4,7 @@ A trial that failed or has not run keeps its row, with its state and reason. Mis
 never filled in.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -13,7 +13,11 @@ import pandas as pd
 
 from ablate.core.records.plan import StudyPlan, TrialEntry
 from ablate.design.trials import join_labels
-from ablate.report.mean_scores import compute_mean_score, compute_untrained_scores
+from ablate.report.mean_scores import (
+    compute_mean_score,
+    compute_random_init_score,
+    compute_untrained_scores,
+)
 from ablate.report.run import RunResult, keep_finite_numbers, read_run
 from ablate.runs.scores import get_statistics_pooling
 
@@ -32,14 +36,21 @@ class TrialResult:
     probe_key: tuple[str, str]  # probe and pooling of the score
     run: RunResult
     random_init: RunResult  # the same encoder before training
+    # untrained encoders of other seeds, if all of the study have been scored
+    further_inits: tuple[RunResult, ...] = ()
     mel_statistics: RunResult  # statistics of the log-mel bands, without an encoder
     score: float | None  # mean over tasks on test clips, percent; None if a task has none
-    random_init_score: float | None
+    random_init_score: float | None  # mean over `random_inits`
     mel_statistics_score: float | None  # pooled as the encoder is
     # what needs no training, by the same probe: random init and every pooling of log-mels
     untrained_scores: Mapping[str, float]
     state: str  # the run's, or "unscored" when it is done but a score is missing
     reason: str | None
+
+    @property
+    def random_inits(self) -> tuple[RunResult, ...]:
+        """The untrained encoders whose mean score a gain subtracts; that of the seed first."""
+        return (self.random_init, *self.further_inits)
 
     @property
     def gain(self) -> float | None:
@@ -87,6 +98,11 @@ class Results:
         """The names of the factors, in the order of the study."""
         return tuple(self.plan.factors)
 
+    @property
+    def num_random_inits(self) -> int:
+        """The number of untrained encoders whose mean score the gain of a trial subtracts."""
+        return max((len(trial.random_inits) for trial in self.trials), default=1)
+
     def variants(self) -> Mapping[tuple[str, ...], list[TrialResult]]:
         """Groups the trials by their levels, in the order of the plan."""
         return self._variants
@@ -101,7 +117,8 @@ class Results:
     def scores(self) -> pd.DataFrame:
         """Returns one row per trial, kind of run, task, probe and pooling.
 
-        The kind is jepa, random_init or mel_statistics. Scores `valid` and `test` are in percent.
+        The kind is jepa, random_init (several, if gains subtract the mean of some) or
+        mel_statistics. Scores `valid` and `test` are in percent.
         """
         rows = [row for trial in self.trials for row in _list_score_rows(trial, self.factors)]
         columns = [get_factor_column(factor) for factor in self.factors]
@@ -128,10 +145,12 @@ def read_results(plan: StudyPlan, runs: Path) -> Results:
     def read(fingerprint: str | None) -> RunResult:
         return read_run(runs / fingerprint if fingerprint else None, plan.probes)
 
+    further = _read_further_inits(plan, read)
     trials: dict[bool, list[TrialResult]] = {False: [], True: []}
     for planned in plan.trials:
-        fingerprints = (planned.fingerprint, planned.random_init, planned.statistics)
-        result = _build_trial_result(plan, planned, *map(read, fingerprints))
+        random_inits = read(planned.random_init), *further.get(planned.fingerprint, ())
+        trained, statistics = read(planned.fingerprint), read(planned.statistics)
+        result = _build_trial_result(plan, planned, trained, random_inits, statistics)
         trials[planned.confirms].append(result)
     return Results(plan=plan, trials=tuple(trials[False]), confirmation_trials=tuple(trials[True]))
 
@@ -151,14 +170,37 @@ def get_factor_column(factor: str) -> str:
     return f"factor {factor}" if factor in RESERVED else factor
 
 
+def _read_further_inits(
+    plan: StudyPlan, read: Callable[[str], RunResult]
+) -> dict[str, tuple[RunResult, ...]]:
+    """Reads the further untrained encoders of every trial, by the fingerprint of the trial.
+
+    Empty unless all have been scored: else gains of some trials would have more noise than others.
+    """
+    further = {}
+    for planned in plan.trials:
+        runs = tuple(map(read, planned.further_inits))
+        if (
+            not runs
+            or compute_random_init_score(plan, planned, runs, _get_probe_key(plan, planned)) is None
+        ):
+            return {}
+        further[planned.fingerprint] = runs
+    return further
+
+
+def _get_probe_key(plan: StudyPlan, planned: TrialEntry) -> tuple[str, str]:
+    return planned.probe or plan.score.probe, plan.score.pooling
+
+
 def _build_trial_result(
     plan: StudyPlan,
     planned: TrialEntry,
     run: RunResult,
-    random_init: RunResult,
+    random_inits: tuple[RunResult, ...],
     mel_statistics: RunResult,
 ) -> TrialResult:
-    probe_key = planned.probe or plan.score.probe, plan.score.pooling
+    probe_key = _get_probe_key(plan, planned)
     score, missing = compute_mean_score(plan, planned, run, probe_key)
     state, reason = run.state, run.reason
     if state == "done":
@@ -171,15 +213,16 @@ def _build_trial_result(
         plan=planned,
         probe_key=probe_key,
         run=run,
-        random_init=random_init,
+        random_init=random_inits[0],
+        further_inits=random_inits[1:],
         mel_statistics=mel_statistics,
         score=score,
-        random_init_score=compute_mean_score(plan, planned, random_init, probe_key)[0],
+        random_init_score=compute_random_init_score(plan, planned, random_inits, probe_key),
         mel_statistics_score=compute_mean_score(
             plan, planned, mel_statistics, (probe_key[0], get_statistics_pooling(probe_key[1]))
         )[0],
         untrained_scores=compute_untrained_scores(
-            plan, planned, random_init, mel_statistics, probe_key
+            plan, planned, random_inits, mel_statistics, probe_key
         ),
         state=state,
         reason=reason,
@@ -188,24 +231,20 @@ def _build_trial_result(
 
 def _list_score_rows(trial: TrialResult, factors: tuple[str, ...]) -> Iterator[dict[str, object]]:
     levels = get_levels(trial, factors)
-    kinds = {
-        "jepa": trial.run,
-        "random_init": trial.random_init,
-        "mel_statistics": trial.mel_statistics,
-    }
-    fingerprints = {
-        "jepa": trial.fingerprint,
-        "random_init": trial.plan.random_init,
-        "mel_statistics": trial.plan.statistics,
-    }
-    for kind, run in kinds.items():
+    inits = (trial.plan.random_init, *trial.plan.further_inits)
+    runs = [
+        ("jepa", trial.fingerprint, trial.run),
+        *(("random_init", *init) for init in zip(inits, trial.random_inits, strict=False)),
+        ("mel_statistics", trial.plan.statistics, trial.mel_statistics),
+    ]
+    for kind, fingerprint, run in runs:
         for score in run.scores:
             yield {
                 "variant": format_variant(levels),
                 **dict(zip(map(get_factor_column, factors), levels, strict=True)),
                 "seed": trial.seed,
                 "kind": kind,
-                "fingerprint": fingerprints[kind],
+                "fingerprint": fingerprint,
                 **{name: value for name, value in vars(score).items() if name in RESERVED},
             }
 

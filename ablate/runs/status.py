@@ -48,11 +48,24 @@ def format_summary(plan: StudyPlan, work: PendingWork) -> list[str]:
     if work.start or work.score:
         counts = f"{len(work.trainings)} trainings, {len(work.score)} re-scores"
         lines.append(f"{counts}, {len(work.references)} references")
+        lines += _format_random_inits(plan, work)
     for run, reason in work.failed:
         lines.append(f"  failed before: {run.title} ({run.fingerprint}): {reason}")
     if work.failed:
         lines.append("  --retry-failed runs them again")
     return lines
+
+
+def _format_random_inits(plan: StudyPlan, work: PendingWork) -> Iterable[str]:
+    """Formats how many references are there to make gains less noisy."""
+    further = {name for trial in plan.trials for name in trial.further_inits}
+    left = sum(run.fingerprint in further for run in work.references)
+    if further:
+        count = max(1 + len(trial.further_inits) for trial in plan.trials)
+        yield (
+            f"  gains subtract the mean of {count} untrained encoders per seed: {left} references "
+            f"are for that; `random_inits: 1` does without"
+        )
 
 
 def _format_clips(data: DataSummary) -> Iterable[str]:
@@ -119,7 +132,7 @@ def _format_other_queued(plan: StudyPlan, queued: Mapping[str, str]) -> Iterable
     names: dict[str, str] = {}
     for trial in plan.trials:
         title = f"random init of {name_variant(trial)}, seed {trial.seed}"
-        names.setdefault(trial.random_init, title)
+        names |= dict.fromkeys((trial.random_init, *trial.further_inits), title)
         names.setdefault(trial.statistics, "log-mel statistics")
     trials = {trial.fingerprint for trial in plan.trials}
     for fingerprint, job in queued.items():

@@ -67,7 +67,12 @@ def list_run_folders(plan: StudyPlan, runs: Path) -> list[Path]:
     unique = dict.fromkeys(
         fingerprint
         for trial in plan.trials
-        for fingerprint in (trial.fingerprint, trial.random_init, trial.statistics)
+        for fingerprint in (
+            trial.fingerprint,
+            trial.random_init,
+            *trial.further_inits,
+            trial.statistics,
+        )
     )
     return [runs / fingerprint for fingerprint in unique]
 

@@ -38,6 +38,8 @@ class CostEstimate:
     trials: int
     hours: float  # training and scoring, as a sum over trials
     flops: float  # training, as a sum over trials
+    references: int = 0  # untrained encoders to score that no earlier variant needs
+    reference_hours: float = 0.0  # scoring them, as a sum
 
 
 def measure_costs(
@@ -61,16 +63,33 @@ def measure_costs(
     chosen = [(firsts[index].variant, shorts[index]) for index in first_with.values()]
     timings = _time_short_trials(chosen, prepared.plan.probes, pool, console)
     timed = dict(zip(first_with, timings, strict=True))
-    costs = []
+    costs, unscored = [], {run.fingerprint for run in work.references}
     for trial, short_flops in zip(firsts, flops, strict=True):
         key = tuple(find_parts(trial.settings))
         ratio = short_flops / flops[first_with[key]]
         step_seconds, other_seconds = timed[key]
         count, steps = len(variants[trial.variant]), trial.settings["budget"]["steps"]
         seconds = count * (steps * step_seconds * ratio + other_seconds)
-        total_flops = count * steps * short_flops / STEPS
-        costs.append(CostEstimate(trial.variant, count, seconds / SECONDS_PER_HOUR, total_flops))
+        needed = unscored & _list_random_inits(variants[trial.variant])
+        unscored -= needed
+        costs.append(
+            CostEstimate(
+                trial.variant,
+                count,
+                seconds / SECONDS_PER_HOUR,
+                count * steps * short_flops / STEPS,
+                len(needed),
+                len(needed) * other_seconds / SECONDS_PER_HOUR,
+            )
+        )
     return costs
+
+
+def _list_random_inits(trials: Sequence[PlannedTrial]) -> set[str]:
+    """Lists the untrained encoders that trials are compared with."""
+    resolved = [trial.get_resolved() for trial in trials]
+    further = {each.fingerprint for one in resolved for each in one.further_inits}
+    return {one.random_init.fingerprint for one in resolved} | further
 
 
 def format_costs(costs: Sequence[CostEstimate], workers: int) -> list[str]:
@@ -81,7 +100,12 @@ def format_costs(costs: Sequence[CostEstimate], workers: int) -> list[str]:
         f"  {cost.variant}: {cost.trials} trials, {cost.hours:.2g} hours, {cost.flops:.3g} FLOPs"
         for cost in costs
     ]
-    hours, flops = sum(cost.hours for cost in costs), sum(cost.flops for cost in costs)
+    references = sum(cost.references for cost in costs)
+    reference_hours = sum(cost.reference_hours for cost in costs)
+    hours = sum(cost.hours for cost in costs) + reference_hours
+    flops = sum(cost.flops for cost in costs)
+    if references:
+        lines.append(f"  {references} untrained encoders to score: {reference_hours:.2g} hours")
     return [
         f"timed by canaries of {STEPS} steps, on this machine under its present load:",
         *lines,

@@ -9,7 +9,7 @@ from rich.console import Console
 from ablate.config.study import Study, StudyError
 from ablate.config.tree import format_problem
 from ablate.core.records.plan import DataSummary, StudyPlan, TrialEntry
-from ablate.core.records.planning import BudgetMatch, PlanRequest
+from ablate.core.records.planning import BudgetMatch, PlanRequest, ResolvedRun, ResolvedTrial
 from ablate.design import dedupe, factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design
@@ -42,7 +42,7 @@ class PreparedStudy:
             levels = factors.split_zipped_levels(varied, trial.levels)
             runs.append(PlannedRun(trial.fingerprint, pending.TRIAL, trial.settings, title, levels))
             resolved = trial.get_resolved()
-            for reference in (resolved.random_init, resolved.statistics):
+            for reference in list_references(resolved):
                 title = f"{reference.kind} {reference.fingerprint}"
                 runs.append(
                     PlannedRun(reference.fingerprint, reference.kind, reference.settings, title)
@@ -76,6 +76,16 @@ class PreparedStudy:
     def find_pending(self, runs: Path, *, retry_failed: bool = False) -> PendingWork:
         """Sorts the runs that the study needs by what is left to do; `runs` is their folder."""
         return pending.find_pending(self.runs, runs, self.plan.probes, retry_failed=retry_failed)
+
+
+def list_references(resolved: ResolvedTrial) -> Iterator[ResolvedRun]:
+    """Yields the runs without training that a trial is compared with."""
+    own = resolved.random_init
+    yield own
+    for further in resolved.further_inits:
+        settings = {**own.settings, "seed": further.seed}
+        yield replace(own, settings=settings, fingerprint=further.fingerprint)
+    yield resolved.statistics
 
 
 def prepare(study: Study, pool: Pool, console: Console) -> PreparedStudy:
@@ -127,6 +137,7 @@ def _build_request(study: Study, trials: Sequence[design.PlannedTrial]) -> PlanR
         scores=design_plan.list_scores(study, trials),
         evaluate=design_plan.build_evaluate(study),
         match_budget=_build_budget_match(study),
+        random_inits=study.random_inits,
     )
 
 

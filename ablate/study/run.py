@@ -158,7 +158,7 @@ def plan_study(
             costs = dry_run.measure_costs(current, work, pool, console) if timed else []
             cost_lines = dry_run.format_costs(costs, pool.size) if timed else []
             precision_lines = estimate.format_precision(current.plan, pool.num_gpus)
-        hours = sum(cost.hours for cost in costs) if timed else None
+        hours = sum(cost.hours + cost.reference_hours for cost in costs) if timed else None
         if as_json:
             timings = {"canaries": [asdict(cost) for cost in costs]} if timed else {}
             content = {**current.plan.to_json(), "backlog": work.counts(), **timings}

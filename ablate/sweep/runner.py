@@ -23,6 +23,7 @@ from ablate.runs.pending import TRIAL
 from ablate.sweep import recovery
 from ablate.sweep.evaluation import PointEvaluation
 from ablate.sweep.heartbeat import SweepProcess
+from ablate.sweep.optuna_trials import compute_constraints
 from ablate.sweep.patience import stop_waiting_if
 from ablate.sweep.pruners import compute_fidelity, create_pruner
 from ablate.sweep.search import Search
@@ -94,6 +95,7 @@ class SweepRunner:
         self._pooling = plan.score.pooling
         self._combinations = combinations
         self._storage_name = sweep.storage or str(journal)
+        self._bounds: dict[str, float] = dict(sweep.constraints.items())
         self._process = SweepProcess()
         self._lock = threading.Lock()
         self._deadline = time.monotonic() + 60 * (sweep.minutes or float("inf"))
@@ -147,19 +149,25 @@ class SweepRunner:
         Of every combination, only as many points are considered as the one with the fewest has.
 
         Raises:
-            NoScoredPointError: A combination has no point with a score.
+            NoScoredPointError: A combination has no point with a score that keeps to the
+                constraints.
         """
         finished = [search.list_finished() for search in self.searches]
         least = min(map(len, finished))
         selected, problems = [], []
         for combination, points in zip(self._combinations, finished, strict=True):
             scored = [point for point in points[:least] if point.values is not None]
+            kept = [point for point in scored if self._keeps_to_constraints(point)]
+            if scored and not kept:
+                rule = f"keeps to `sweep.constraints` {self._sweep.constraints}"
+                problems.append(f"no point of the sweep of {combination.label} {rule}")
+                continue
             if not scored:
                 reasons = "; ".join(dict.fromkeys(point.reason or "" for point in points[:3]))
                 problem = f"no point of the sweep of {combination.label} has a score"
                 problems.append(f"{problem}: {reasons or 'none was evaluated in time'}")
                 continue
-            best = max(scored, key=lambda point: (point.values or (0.0,))[0])
+            best = max(kept, key=lambda point: (point.values or (0.0,))[0])
             pruned = sum("pruned" in point.facts for point in points[:least])
             failed = least - len(scored) - pruned
             fidelity = compute_fidelity(points)
@@ -167,6 +175,10 @@ class SweepRunner:
         if problems:
             raise NoScoredPointError("\n".join(problems))
         return selected
+
+    def _keeps_to_constraints(self, point: FinishedPoint) -> bool:
+        excesses = compute_constraints(point.facts, self._bounds)
+        return len(excesses) == len(self._bounds) and max(excesses.values(), default=0.0) <= 0
 
     @contextlib.contextmanager
     def heartbeat(self) -> Iterator[None]:
@@ -205,6 +217,7 @@ class SweepRunner:
                     sampler=self._sweep.sampler,
                     pruner=create_pruner(self._sweep.pruner, percents),
                     objectives=self._sweep.objectives,
+                    bounds=self._bounds,
                     process=self._process,
                 )
                 if not search.num_started:

@@ -9,10 +9,10 @@ import functools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import optuna
-from optuna.distributions import json_to_distribution
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -20,9 +20,15 @@ from optuna.trial import FrozenTrial, TrialState
 from ablate.config.search_space import FinishedPoint, Point, Space, count_points, draw, list_points
 from ablate.runs.heartbeat import HeartbeatMonitor
 from ablate.sweep.heartbeat import SweepProcess, has_ended
-from ablate.sweep.optuna_trials import get_direction, is_void, suggest_value, to_finished_point
+from ablate.sweep.optuna_trials import (
+    compute_constraints,
+    create_ended_trial,
+    get_direction,
+    is_void,
+    suggest_value,
+    to_finished_point,
+)
 from ablate.sweep.patience import retry_interrupted
-from ablate.sweep.pruners import get_pruner_scores
 from ablate.sweep.samplers import KeyedSampler
 
 PATIENCE_SECONDS = 60.0  # without a change of its counter, after which a process is presumed dead
@@ -44,6 +50,7 @@ class Search:
         pruner: Pruner of points; None for no pruning.
         seed: Seed of the sampler.
         objectives: `score` is maximised, every other objective minimised.
+        bounds: Upper bounds of costs, which samplers try to keep to.
         process: This process.
         patience: Seconds without a change of its counter after which a process is presumed dead.
     """
@@ -59,6 +66,7 @@ class Search:
         pruner: BasePruner | None = None,
         seed: int = 0,
         objectives: Sequence[str] = ("score",),
+        bounds: Mapping[str, float] = MappingProxyType({}),
         process: SweepProcess,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
@@ -66,6 +74,7 @@ class Search:
         distinct = count_points(space)
         self.trials = trials if distinct is None else min(trials, distinct)
         self._storage, self._process, self._patience = storage, process, patience
+        self._bounds = bounds
         self._heartbeats = HeartbeatMonitor()  # counters of the processes of unfinished trials
         self._active: set[int] = set()  # points that this process evaluates
         self._sampler = KeyedSampler(sampler, seed, trials=trials)
@@ -185,17 +194,7 @@ class Search:
         if self._get_trials():
             return
         for distributions, tried in records:
-            reason = {"reason": tried.reason} if tried.reason else {}
-            pruned = TrialState.PRUNED if "pruned" in tried.facts else TrialState.FAIL
-            trial = optuna.create_trial(
-                state=TrialState.COMPLETE if tried.values is not None else pruned,
-                values=tried.values,
-                intermediate_values=get_pruner_scores(tried),
-                params=dict(tried.params),
-                distributions={k: json_to_distribution(v) for k, v in distributions.items()},
-                user_attrs={**tried.facts, **reason},
-            )
-            self.study.add_trial(trial)
+            self.study.add_trial(create_ended_trial(distributions, tried, self._bounds))
 
     def _requeue_lost_points(self) -> None:
         """Enqueues the points of processes that have ended."""
@@ -271,6 +270,8 @@ class Search:
             try:
                 for key, value in facts.items():
                     self._storage.set_trial_user_attr(trial_id, key, value)
+                for key, excess in compute_constraints(facts, self._bounds).items():
+                    self._storage.set_trial_system_attr(trial_id, key, excess)
                 return self._storage.set_trial_state_values(trial_id, state, values)
             except optuna.exceptions.UpdateFinishedTrialError:
                 # an interrupted call may have ended it, and only its answer was lost

@@ -45,10 +45,12 @@ def list_combinations(study: Study, plan: StudyPlan) -> list[Combination]:
     """Lists the combinations of levels, each with its settings and its space."""
     assert study.sweep is not None
     combinations = {}
+    varied = factors.build_factors(study)
     for trial in plan.trials:
         levels = dict(trial.levels)
         tree, space = study.baseline, dict(study.sweep.space)
-        for factor, label in sorted(levels.items(), key=lambda pair: pair[0].count(".")):
+        by_member = factors.split_zipped_levels(varied, levels)
+        for factor, label in sorted(by_member.items(), key=lambda pair: pair[0].count(".")):
             branch = study.factors[factor].get(label)
             if branch is not None:
                 tree = apply_changes(tree, [(tuple(factor.split(".")), branch)])
@@ -182,7 +184,9 @@ def plan_tuned_trials(
         for levels, tree in _list_variants(tuned)
     ]
     settings = tuple(trial.settings for trial in trials)
-    request = PlanRequest(trials=settings, probes=dict(study.probes))
+    request = PlanRequest(
+        trials=settings, probes=dict(study.probes), random_inits=study.random_inits
+    )
     with progress_bar(console, f"planning {study.name} as tuned") as on_event:
         reply = pool.plan(request, on_event)
     trees = [tree for _ in study.all_seeds for _, tree in _list_variants(tuned)]
@@ -250,6 +254,8 @@ def _format_search_name(
     }
     if study.sweep.rungs or study.sweep.pruner != "none":
         meaning |= {"pruner": study.sweep.pruner, "rungs": study.sweep.rungs}
+    if study.sweep.constraints:
+        meaning["constraints"] = study.sweep.constraints
     key = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:6]
     label = ", ".join(levels.values())
     return f"{study.name}{': ' if label else ''}{label} ({key})"

@@ -16,8 +16,6 @@ from ablate.core.records.planning import (
     BudgetMatch,
     PlanReply,
     PlanRequest,
-    ResolvedRun,
-    ResolvedTrial,
     SettingProblem,
     TrialReply,
 )
@@ -25,7 +23,7 @@ from ablate.core.records.run import ParameterCounts
 from ablate.mask_analysis.matching import Match
 from ablate.mask_analysis.realised_shares import RealisedShares
 from ablate.model.masking import Grid
-from ablate.parts import PartError, Problem, build, resolve
+from ablate.parts import PartError, Problem, build
 from ablate.worker.audio_fit import count_valid_columns, list_trial_notes
 from ablate.worker.budget_matching import TargetBudget
 from ablate.worker.code_digest import compute_code_digests
@@ -41,6 +39,7 @@ from ablate.worker.probes import (
     get_protocol,
     list_expected_scores,
 )
+from ablate.worker.resolved_trial import KeyPath, ResolvedForAnySeed
 from ablate.worker.settings_checks import (
     count_parameters,
     fill_in_matches,
@@ -48,17 +47,8 @@ from ablate.worker.settings_checks import (
     try_masks,
 )
 from ablate.worker.token_stats import compute_token_stats
-from ablate.worker.trial import (
-    AudioData,
-    Evaluable,
-    Trial,
-    get_identity_settings,
-    get_kind,
-    hash_settings,
-)
+from ablate.worker.trial import AudioData, Trial
 from ablate.worker.units import convert_sizes
-
-KeyPath = tuple[str, ...]  # keys that lead to a setting
 
 
 def validate(request: PlanRequest, cache: Path, emit: Emit) -> PlanReply:
@@ -84,7 +74,7 @@ def validate(request: PlanRequest, cache: Path, emit: Emit) -> PlanReply:
     )
     budget = _compute_target_budget(request.match_budget) if request.match_budget else None
     scores = list_expected_scores(request.scores, request.evaluate)
-    validator = _Validator(datasets, budget, probes, scores)
+    validator = _Validator(datasets, budget, probes, scores, request.random_inits)
     pairs = itertools.zip_longest(request.trials, request.optional, fillvalue=())
     trials = [(dict(settings), frozenset(optional)) for settings, optional in pairs]
     replies = validator.validate(trials, open_audio=request.open_audio)
@@ -94,47 +84,6 @@ def validate(request: PlanRequest, cache: Path, emit: Emit) -> PlanReply:
     for score in scores:
         score.check_tasks(probes[score.probe], datasets.list_tasks(probes[score.probe].tasks))
     return PlanReply(trials=tuple(replies), data=tuple(datasets.summarise()), probes=protocols)
-
-
-class _ConfigBuilder:
-    """Builds the configuration of one run for any seed."""
-
-    def __init__(self, evaluable: Evaluable, audio: AudioData) -> None:
-        self._kind = get_kind(evaluable)
-        self._settings = resolve(evaluable)
-        del self._settings["type"]  # implied by the kind
-        self._identity = get_identity_settings(evaluable, audio.store.digest)
-
-    def build(self, **seed: int) -> ResolvedRun:
-        return ResolvedRun(
-            kind=self._kind,
-            settings={**self._settings, **seed},
-            fingerprint=hash_settings({**self._identity, **seed}),
-        )
-
-
-class _ResolvedForAnySeed:
-    """A valid trial whose audio was opened; everything but the seed is fixed."""
-
-    def __init__(
-        self, trial: Trial, audio: AudioData, facts: TrialFacts, dropped: list[KeyPath]
-    ) -> None:
-        self._trial = _ConfigBuilder(trial, audio)
-        self._random_init = _ConfigBuilder(trial.random_init, audio)
-        self._statistics = _ConfigBuilder(trial.statistics, audio).build()
-        self._facts, self._dropped = facts, dropped
-
-    def reply(self, seed: int) -> TrialReply:
-        trial = self._trial.build(seed=seed)
-        resolved = ResolvedTrial(
-            kind=trial.kind,
-            settings=trial.settings,
-            fingerprint=trial.fingerprint,
-            random_init=self._random_init.build(seed=seed),
-            statistics=self._statistics,
-            facts=self._facts,
-        )
-        return TrialReply(trial=resolved, dropped=tuple(self._dropped))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,11 +125,13 @@ class _Validator:
         budget: TargetBudget | None,
         probes: Probes,
         scores: Sequence[ExpectedScore],
+        random_inits: int,
     ) -> None:
         self._datasets = datasets
         self._budget = budget
         self._probes = probes
         self._scores = scores
+        self._random_inits = random_inits
 
     def validate(
         self, trials: Sequence[tuple[Settings, Set[KeyPath]]], *, open_audio: bool
@@ -204,8 +155,11 @@ class _Validator:
             else result
             for key, result in first.items()
         }
+        resolved = [one for one in second.values() if isinstance(one, ResolvedForAnySeed)]
+        are_equal = len({one.random_init_key for one in resolved}) < 2
+        count = 1 if are_equal else self._random_inits  # equal encoders leave no gains to compare
         return [
-            _reply(second[key], settings.get("seed"))
+            _reply(second[key], settings.get("seed"), count)
             for key, (settings, _) in zip(keys, trials, strict=True)
         ]
 
@@ -252,7 +206,7 @@ class _Validator:
 
     def _open_audio(
         self, valid: _ValidTrial, *, open_audio: bool
-    ) -> _ResolvedForAnySeed | TrialReply:
+    ) -> ResolvedForAnySeed | TrialReply:
         trial = valid.trial
         if not open_audio:
             return _problem_reply(self._check_source(trial), valid.dropped)
@@ -268,16 +222,16 @@ class _Validator:
             return _problem_reply([Problem(("data",), str(error))], valid.dropped)
         self._datasets.add(trial, audio)
         trial, budget = (trial, None) if self._budget is None else self._budget.match(trial)
-        return _ResolvedForAnySeed(
+        return ResolvedForAnySeed(
             trial, audio, valid.facts(trial, audio, budget), dropped=valid.dropped
         )
 
 
-def _reply(result: _ResolvedForAnySeed | TrialReply, seed: object) -> TrialReply:
+def _reply(result: ResolvedForAnySeed | TrialReply, seed: object, random_inits: int) -> TrialReply:
     if isinstance(result, TrialReply):
         return result
     assert isinstance(seed, int), "a trial without a seed has a problem"
-    return result.reply(seed)
+    return result.reply(seed, random_inits)
 
 
 def _problem_reply(problems: Sequence[Problem], dropped: Sequence[KeyPath]) -> TrialReply:

@@ -14,7 +14,8 @@ The type of a trial's `masker` decides what happens when the trial is run:
 
 With `--sleep-at N`, its Nth training writes a file `asleep` into the working folder and sleeps.
 
-The masker's `lift` is added to the scores, with a small random number of each trial.
+The optimizer's `rate` is what a run costs, in TFLOPs. The masker's `lift` is added to the scores,
+with a small random number of each trial.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ from ablate.core.records.messages import (
 )
 from ablate.core.records.plan import DataSummary, MaskPicture, TaskSummary, TrialFacts
 from ablate.core.records.planning import (
+    FurtherInit,
     PlanReply,
     PlanRequest,
     ResolvedRun,
@@ -50,7 +53,7 @@ from ablate.core.records.planning import (
 from ablate.core.records.protocol import Message, Reply, parse_message
 from ablate.core.records.run import CONFIG_FILE, ParameterCounts, RunConfig
 from ablate.runs.record import read_record
-from tests.run_folders import write_record, write_score, write_tasks
+from tests.run_folders import COST, write_record, write_score, write_tasks
 
 STAND_IN = (sys.executable, __file__)  # in place of the worker's command
 TASKS = ("speech", "music")
@@ -79,21 +82,26 @@ def plan(request: PlanRequest) -> PlanReply:
         silent=("d.wav",),
         tasks=dict.fromkeys(TASKS, counts),
     )
+    patchifiers = {get_hash(trial.get("patchifier")) for trial in request.trials}
+    count = request.random_inits if len(patchifiers) > 1 else 1
     return PlanReply(
-        trials=tuple(map(plan_one, request.trials)),
+        trials=tuple(plan_one(trial, count) for trial in request.trials),
         data=(data,),
         probes={key: {**probe, "temperature": 1.0} for key, probe in request.probes.items()},
     )
 
 
-def plan_one(settings: dict[str, Any]) -> TrialReply:
+def plan_one(settings: dict[str, Any], random_inits: int) -> TrialReply:
     settings = {**settings, "masker": {**DEFAULTS["masker"], **settings["masker"]}}
     if (settings["masker"].get("type"), settings["patchifier"]["type"]) == ("Matched", "Squares"):
         settings["masker"]["type"] = "Good"
     if settings["masker"]["ratio"] > 1:
         problem = SettingProblem(path=("masker", "ratio"), message="must be at most 1")
         return TrialReply(problems=(problem,))
-    init = {"patchifier": settings["patchifier"], "seed": settings["seed"]}
+    init, *further = (
+        {"patchifier": settings["patchifier"], "seed": settings["seed"] + 1000 * number}
+        for number in range(random_inits)
+    )
     data = {"data": settings["data"]}
     facts = TrialFacts(
         data="d",
@@ -107,6 +115,9 @@ def plan_one(settings: dict[str, Any]) -> TrialReply:
         settings=settings,
         fingerprint=get_hash(settings),
         random_init=ResolvedRun(kind="random_init", settings=init, fingerprint=get_hash(init)),
+        further_inits=tuple(
+            FurtherInit(seed=other["seed"], fingerprint=get_hash(other)) for other in further
+        ),
         statistics=ResolvedRun(kind="mel_statistics", settings=data, fingerprint=get_hash(data)),
         facts=facts,
     )
@@ -135,7 +146,9 @@ def run(request: RunRequest) -> RunReply:
         probe(folder / "rungs" / str(request.until), request.probes, config)
         write_record(folder, "preempted", kind=config.kind)
         return RunReply(state="paused", reason="paused")
-    write_record(folder, "done", kind=config.kind)
+    rate = config.settings.get("optimizer", {}).get("rate")
+    cost = None if rate is None else replace(COST, flops=round(rate * 1e12))
+    write_record(folder, "done", kind=config.kind, cost=cost)
     probed = probe(folder, request.probes, config)
     return RunReply(state="done", trained=trained, probed=tuple(probed))
 

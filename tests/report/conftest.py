@@ -69,6 +69,7 @@ class StudyBuilder:
     noise: float = 0.5
     margin: float = 2.0
     num_pictures: int = 0
+    num_random_inits: int = 1
 
     @property
     def runs(self) -> Path:
@@ -123,19 +124,25 @@ class StudyBuilder:
     def _trial(self, levels: dict[str, str], seed: int) -> TrialEntry:
         random_init_levels = [levels[name] for name in self.random_init_factors if name in levels]
         trial = _hex("jepa", *levels.values(), seed)
-        random_init = _hex("random_init", *random_init_levels, seed)
+        inits = {
+            _hex("random_init", *random_init_levels, own): own
+            for own in range(seed, seed + 1000 * self.num_random_inits, 1000)
+        }
+        random_init, *further = inits
         statistics = _hex("mel_statistics", seed)
         context = {"random": 0.40, "block": 0.33, "curriculum": 0.38}.get(
             levels.get("masker", "random"), 0.40
         )
         self._run(trial, "jepa", self.levels_score(levels), POOLINGS, context, seed)
-        self._run(random_init, "random_init", self.random_score(levels), POOLINGS, context, seed)
+        for init, own in inits.items():
+            self._run(init, "random_init", self.random_score(levels), POOLINGS, context, own)
         self._run(statistics, "mel_statistics", 28.0, STATISTICS_POOLINGS, context, seed)
         return make_entry(
             trial,
             levels=levels,
             seed=seed,
             random_init=random_init,
+            further_inits=tuple(further),
             statistics=statistics,
             facts=make_facts(context=context),
         )

@@ -150,3 +150,38 @@ def test_confusion_and_scores_by_class_follow_from_the_predictions(written: Stud
         assert by_class["precision"][name] == pytest.approx(
             100 * counts.loc[name, name] / counts[name].sum()
         )
+
+
+def test_the_report_shows_classes_and_confusions(written: StudyBuilder) -> None:
+    results = ablate.results(written.report)
+    tables = {
+        name: pd.read_csv(written.report / "tables" / f"{name}.csv")
+        for name in ("classes", "confusions")
+    }
+
+    def select(frame: pd.DataFrame) -> pd.DataFrame:
+        own = (frame["kind"] == "jepa") & (frame["part"] == "test") & (frame["probe"] == "knn")
+        return frame[own & (frame["masker"] == LEVEL)]
+
+    scores = select(results.class_scores).groupby(["task", "class"])[["support", "f1"]].mean()
+    assert len(tables["classes"]) == len(scores)
+    for row in tables["classes"].to_dict("records"):
+        expected = scores.loc[(row["task"], row["class"])]
+        assert row["support"] == expected["support"]
+        assert row[f"f1 {LEVEL}"] == pytest.approx(expected["f1"])
+    clips = select(results.confusion).groupby(["task", "truth", "predicted"])["clips"].sum()
+    wrong = tables["confusions"]
+    assert (wrong["truth"] != wrong["predicted"]).all()
+    for row in wrong.to_dict("records"):
+        of_class = clips.loc[row["task"], row["truth"]]
+        expected = of_class.loc[row["predicted"]] / of_class.sum()
+        assert row[f"share {LEVEL}"] == pytest.approx(expected)
+    page = (written.report / "index.html").read_text()
+    assert page.count('<figure class="scroll matrix"') == 3 * 2  # tasks, variants
+    assert "<summary>Show confusions</summary>" in page
+
+
+def test_a_page_without_predictions_has_no_classes(reported: StudyBuilder) -> None:
+    page = (reported.report / "index.html").read_text()
+    assert "<summary>Show" not in page
+    assert 'class="scroll matrix"' not in page

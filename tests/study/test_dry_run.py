@@ -98,6 +98,13 @@ def test_a_part_that_fails_is_reported_with_its_variant(
     )
 
 
+def test_untrained_encoders_count_as_hours_of_scoring() -> None:
+    costs = [CostEstimate("one", 2, 3.0, 1e9, references=8, reference_hours=0.5)]
+    lines = format_costs(costs, workers=1)
+    assert "  8 untrained encoders to score: 0.5 hours" in lines
+    assert "3.5 hours of training and scoring" in lines[-1]
+
+
 def test_workers_divide_the_hours_but_not_the_flops() -> None:
     lines = format_costs(
         [CostEstimate("one", 2, 3.0, 1e9), CostEstimate("other", 1, 1.0, 1e9)], workers=2

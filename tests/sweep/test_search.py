@@ -150,6 +150,14 @@ def test_the_score_is_maximised_and_the_cost_minimised(search: Make) -> None:
     assert [direction.name for direction in one.study.directions] == ["MAXIMIZE", "MINIMIZE"]
 
 
+def test_samplers_know_how_far_a_cost_exceeds_its_bound(search: Make) -> None:
+    one = search({"x": X}, trials=1, bounds={"cost.flops": 10.0, "cost.seconds": 3.0})
+    one.complete(draw_point(one), [0.5], {"flops": 12.0})  # seconds were not recorded
+    [trial] = one.study.get_trials()
+    assert trial.system_attrs["constraints:cost.flops"] == 2.0
+    assert "constraints:cost.seconds" not in trial.system_attrs
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "nsga2", "cmaes", "gp"])
 def test_every_sampler_draws_points(search: Make, sampler: str) -> None:
     if find_sampler_problem(sampler):

@@ -103,6 +103,38 @@ def test_a_setting_of_one_level_is_tuned_for_that_level_only(finished_sweep: Pat
     assert len(ratios["Other"]) == 4
 
 
+def test_zipped_factors_are_tuned_together(workdir: Path) -> None:
+    text = STUDY.replace(
+        "    other: {type: Other}\n", "    other: {type: Other}\n  budget.steps: [1, 2]\n"
+    )
+    text = text.replace("per: masker", "per: [masker, budget.steps]")
+    Path("study.yaml").write_text(f"{text}zip: [[masker, budget.steps]]\n")
+    assert run() == study.DONE
+    plan = read_plan()
+    assert plan.factors == {"masker + budget.steps": ("good + 1", "other + 2")}
+    assert [entry.levels for entry in plan.sweep] == [
+        {"masker + budget.steps": label} for label in ("good + 1", "other + 2")
+    ]
+    settings = {(t.settings["masker"]["type"], t.settings["budget"]["steps"]) for t in plan.trials}
+    assert settings == {("Good", 1), ("Other", 2)}
+    assert len({t.settings["masker"]["ratio"] for t in plan.trials}) == 2  # tuned for `other` only
+
+
+def test_a_chosen_point_keeps_to_the_constraints(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("sweep.constraints={cost.flops: 2.0e12}") == study.DONE
+    tuned_on = [settings for settings in read_settings() if settings["seed"] == 1000]
+    rates = [s["optimizer"]["rate"] for s in tuned_on if s["masker"]["type"] == "Good"]
+    assert max(rates) > 2  # the stand-in's score and cost grow with the rate
+    best = {
+        t.settings["optimizer"]["rate"] for t in read_plan().trials if t.levels["masker"] == "good"
+    }
+    assert best == {max(rate for rate in rates if rate <= 2)}
+    assert run("sweep.constraints={cost.flops: 1}") == study.WRONG
+    assert "no point of the sweep of good keeps to `sweep.constraints`" in capsys.readouterr().err
+
+
 def test_a_sweep_without_factors_compares_tuned_settings_with_the_baseline(workdir: Path) -> None:
     text = STUDY.replace("  per: masker\n", "")
     start, end = text.index("factors:"), text.index("sweep:")
@@ -225,6 +257,7 @@ def test_an_invalid_point_is_reported_with_its_reason(
         ("sweep.trials=0", "`sweep.trials` must be a count from 1 up; got 0"),
         ("sweep.minutes=-1", "`sweep.minutes` must be more than 0; got -1"),
         ("sweep.objectives=[cost.flops]", "begins with `score`"),
+        ("sweep.constraints={cost.flop: 1}", "`sweep.constraints.cost.flop`"),
         ("sweep.storage=here", "must be `journal`, or a URL such as"),
         ("sweep.trails=3", "unknown key `trails` of `sweep` (did you mean `trials`?)"),
         ("sweep.only={othr: {masker.ratio: [0.1, 0.2]}}", "is not a level of any factor (did you"),

@@ -39,6 +39,34 @@ def test_a_valid_trial_is_resolved_with_its_facts(settings, cache):
     assert entry.facts.parameters.encoder == 16 * 256 + 16 + 3280 + 32
 
 
+def test_trials_of_several_untrained_encoders_have_further_ones_from_other_seeds(settings, cache):
+    wide = {**settings["patchifier"], "time": 32}
+    trials = [
+        {**change(settings, **changed), "seed": seed}
+        for changed in ({}, {"patchifier": wide})
+        for seed in (0, 1)
+    ]
+    plain, planned = (
+        plan_trials(trials, PROBES, cache, random_inits=count).get_resolved() for count in (1, 3)
+    )
+    inits = [further for entry in planned for further in entry.further_inits]
+    assert len({further.fingerprint for further in inits}) == 2 * len(trials)
+    assert len({further.seed for further in inits}) == 2 * 2  # shared by the patchifiers
+    assert not any(entry.further_inits for entry in plain)
+    for one, other in zip(plain, planned, strict=True):
+        assert (one.fingerprint, one.random_init) == (other.fingerprint, other.random_init)
+    first = planned[0]
+    alone = plan_trials([{**trials[0], "seed": first.further_inits[0].seed}], PROBES, cache)
+    [same] = alone.get_resolved()
+    assert same.random_init.fingerprint == first.further_inits[0].fingerprint
+
+
+def test_equal_untrained_encoders_have_no_further_ones(settings, cache):
+    other = change(settings, masker={"type": "maskers.Random"})
+    entries = plan_trials([settings, other], PROBES, cache, random_inits=3).get_resolved()
+    assert not any(entry.further_inits for entry in entries)
+
+
 @pytest.mark.parametrize("shape", [(4, 8), (8, 16)], ids=str)
 def test_the_planned_overlap_agrees_with_a_count_over_masks(shape):
     masker, grid = LegacyMultiBlock(), Grid(*shape)

@@ -147,6 +147,7 @@ class TrialEntry(Item):
     fingerprint: str
     settings: Settings  # with every default written out
     random_init: str  # fingerprint of the same encoder without training
+    further_inits: tuple[str, ...] = ()  # fingerprints of that encoder from other seeds
     statistics: str  # fingerprint of the log-mel statistics of the same data
     facts: TrialFacts
     probe: str | None = None  # the probe that scores it, if the study varies the probe

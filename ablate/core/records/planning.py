@@ -37,6 +37,14 @@ class ResolvedRun(Item):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FurtherInit(Item):
+    """A random-init encoder of a trial with another seed than the trial's own."""
+
+    seed: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResolvedTrial(Item):
     """A valid trial: its settings with every default, its references, and its facts."""
 
@@ -44,6 +52,7 @@ class ResolvedTrial(Item):
     settings: Settings
     fingerprint: str
     random_init: ResolvedRun
+    further_inits: tuple[FurtherInit, ...] = ()
     statistics: ResolvedRun
     facts: TrialFacts
 
@@ -89,4 +98,5 @@ class PlanRequest(Request[PlanReply]):
     scores: tuple[ScoreView, ...] = ()  # that the study needs
     evaluate: EvaluatePlan | None = None
     match_budget: BudgetMatch | None = None
+    random_inits: int = 1  # untrained encoders per trial, if those of the trials differ
     open_audio: bool = True  # if False, only problems are reported

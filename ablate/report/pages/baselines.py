@@ -58,7 +58,7 @@ def _summarise_baselines(
     by_probe = {
         probe: [
             compute_untrained_scores(
-                results.plan, t.plan, t.random_init, t.mel_statistics, (probe, t.probe_key[1])
+                results.plan, t.plan, t.random_inits, t.mel_statistics, (probe, t.probe_key[1])
             )
             for t in trials
         ]

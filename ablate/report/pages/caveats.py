@@ -36,6 +36,7 @@ def list_caveats(
         *_warn_of_uncorrected_looks(results),
         *_warn_of_added_variants(results),
         *_warn_of_unequal_shares(results, variants),
+        *_warn_of_unscored_random_inits(results),
         *_warn_of_missing_learning(verdicts, variants, results.plan.report.alpha),
         *_warn_of_ceiling(variants),
         *_warn_of_few_clips(verdicts),
@@ -115,6 +116,16 @@ def _warn_of_unequal_shares(results: Results, variants: Table) -> list[str]:
             for row in variants.rows
         ]
     )
+
+
+def _warn_of_unscored_random_inits(results: Results) -> Iterator[str]:
+    """Warns if gains use one untrained encoder per seed because some of more have no score."""
+    planned = max((1 + len(trial.plan.further_inits) for trial in results.trials), default=1)
+    if planned > results.num_random_inits:
+        yield (
+            f"Not all of the {planned} untrained encoders per seed have been scored, so gains "
+            "subtract the score of one, with more noise: run the study again."
+        )
 
 
 def _warn_of_missing_learning(

@@ -8,6 +8,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ablate.core.io import write_atomically
+from ablate.report.pages.latex_layout import (
+    arrange_columns,
+    is_wrapped,
+    split_head,
+    split_rows,
+    split_word,
+)
 from ablate.report.pages.table import MINUS, PLUS_MINUS, Column, Row, Table
 
 PREAMBLE = r"\usepackage{booktabs,tabularx}"
@@ -18,8 +25,6 @@ _ESCAPES = str.maketrans(
     | {"<": r"\textless{}", ">": r"\textgreater{}", MINUS: "$-$", PLUS_MINUS: r"$\pm$"}
     | {"[": "{[}", "*": "{*}"}  # at the start of a row, an argument of the row break before it
 )
-_WIDE_COLUMNS = 6  # a table with more is as wide as the page
-_LONG_TEXT = 16  # characters; a column with longer text breaks its lines
 _WRAPPED = r">{\raggedright\arraybackslash}X"
 
 
@@ -45,46 +50,82 @@ def read_main_table(folder: Path) -> str:
 def write_latex_table(table: Table, *, wide: bool | None = None) -> str:
     """Writes the brief columns of a table as a float with caption, label and note.
 
+    Columns that do not fit beside each other are set in panels below each other, and rows that do
+    not fit on a page in further floats.
+
     Args:
         table: The table.
-        wide: Whether it spans both columns of a page with two. By default, if it has more than six.
+        wide: Whether it spans both columns of a page with two. By default, if it has to.
     """
     columns = [column for column in table.columns if column.brief]
-    is_wide = len(columns) > _WIDE_COLUMNS if wide is None else wide
-    alignment = "".join(_align(column, table.rows) for column in columns)
+    layout = arrange_columns(columns, table.rows, wide=wide)
+    parts = split_rows(layout, table.rows)
+    place = "table*" if layout.is_wide else "table"
+    floats = []
+    for number, rows in enumerate(parts, start=1):
+        count = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
+        panels = [_write_panel(panel, rows, table.rows) for panel in layout.panels]
+        lines = (
+            rf"\begin{{{place}}}[tp]",
+            r"\centering",
+            rf"\caption{{{escape_latex(table.title + count)}}}",
+            rf"\label{{tab:{table.name}{f'-{number}' * (number > 1)}}}",
+            r"\scriptsize" if layout.is_small else r"\footnotesize",
+            r"\setlength{\tabcolsep}{3pt}",
+            "\n\\par\\medskip\n".join(panels),
+            *(
+                [r"\par\smallskip\raggedright", escape_latex(cut_caption(table))]
+                if number == 1
+                else []
+            ),
+            rf"\end{{{place}}}",
+        )
+        floats.append("\n".join(lines) + "\n")
+    return "\n".join(floats)
+
+
+def _write_panel(columns: Sequence[Column], rows: Sequence[Row], all_rows: Sequence[Row]) -> str:
+    """Writes some columns of some rows; all rows decide how each column is set."""
+    alignment = "".join(_align(column, all_rows) for column in columns)
     kind, width = ("tabularx", r"{\linewidth}") if _WRAPPED in alignment else ("tabular", "")
-    place = "table*" if is_wide else "table"
-    lines = (
-        rf"\begin{{{place}}}[t]",
-        r"\centering",
-        rf"\caption{{{escape_latex(table.title)}}}",
-        rf"\label{{tab:{table.name}}}",
-        r"\scriptsize" if is_wide and len(columns) > _WIDE_COLUMNS else r"\footnotesize",
-        r"\setlength{\tabcolsep}{3pt}",
-        rf"\begin{{{kind}}}{width}{{{alignment}}}",
-        r"\toprule",
-        _join([column.head for column in columns]),
-        r"\midrule",
-        *(_join([column.format(row) for column in columns]) for row in table.rows),
-        r"\bottomrule",
-        rf"\end{{{kind}}}",
-        r"\par\smallskip\raggedright",
-        escape_latex(cut_caption(table)),
-        rf"\end{{{place}}}",
+    return "\n".join(
+        (
+            rf"\begin{{{kind}}}{width}{{{alignment}}}",
+            r"\toprule",
+            _join(map(_write_head, columns)),
+            r"\midrule",
+            *(_join(_write_cell(column, row, all_rows) for column in columns) for row in rows),
+            r"\bottomrule",
+            rf"\end{{{kind}}}",
+        )
     )
-    return "\n".join(lines) + "\n"
 
 
 def _align(column: Column, rows: Sequence[Row]) -> str:
     """Returns how a column is set: numbers to the right, text to the left, broken if long."""
     if not column.text:
         return "r"
-    longest = max((len(column.format(row)) for row in rows), default=0)
-    return _WRAPPED if longest > _LONG_TEXT else "l"
+    return _WRAPPED if is_wrapped(column, rows) else "l"
+
+
+def _write_head(column: Column) -> str:
+    lines = [escape_latex(line) for line in split_head(column.head)]
+    if len(lines) == 1:
+        return lines[0]
+    side, broken = "l" if column.text else "r", r" \\ ".join(lines)
+    return rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{broken}\end{{tabular}}"
+
+
+def _write_cell(column: Column, row: Row, rows: Sequence[Row]) -> str:
+    text = column.format(row)
+    if not is_wrapped(column, rows):
+        return escape_latex(text)
+    words = [r"\allowbreak{}".join(map(escape_latex, split_word(word))) for word in text.split()]
+    return " ".join(words)
 
 
 def _join(cells: Iterable[str]) -> str:
-    return " & ".join(map(escape_latex, cells)) + r" \\"
+    return " & ".join(cells) + r" \\"
 
 
 def cut_caption(table: Table) -> str:

@@ -75,7 +75,7 @@ def _write_statistics(results: Results) -> str:
         f"Its error is {_write_errors(results)}. Whether the difference depends on the "
         "combination is tested within seeds, by a paired t-test between every two combinations; "
         "if it does, there is no pooled verdict. Factors that change the random-init encoder are "
-        "compared by the gain over it. Intervals of differences are "
+        f"compared by the gain over it{_write_random_inits(results)}. Intervals of differences are "
         f"{format_coverage(rules.look_alpha)}, uncorrected. P-values are Holm-corrected within "
         f"each of {len(families)} families: {', '.join(families)}; one within a combination is at "
         "least twice the smaller of the p-values of its pooled contrast and its interaction. So "
@@ -93,6 +93,16 @@ def _write_statistics(results: Results) -> str:
         "Failed and pruned trials enter no mean; if the shares of trials without a score differ, "
         "no level is called better or equivalent. Collapsed trials that could be probed keep their "
         f"score.{_write_confirmation(results)}"
+    )
+
+
+def _write_random_inits(results: Results) -> str:
+    count = results.num_random_inits
+    if count == 1:
+        return ""
+    return (
+        f": for each seed the mean score of {count} untrained encoders, its own and {count - 1} "
+        "that no other seed uses"
     )
 
 

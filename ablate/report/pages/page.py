@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from ablate.core.records.plan import StudyPlan
 from ablate.report.figures.style import Picture
+from ablate.report.pages.classes import Matrix
 from ablate.report.pages.escaping import escape_markdown, fence
 from ablate.report.pages.glossary import GLOSSARY
 from ablate.report.pages.html import encode_png, render_template
@@ -48,10 +49,15 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page: a picture, a table of the same numbers, or both."""
+    """A section of the page: a picture, a table of the same numbers, or both.
+
+    A section that is `folded` shows only its title until it is opened.
+    """
 
     picture: Picture | None
     table: Table | None
+    folded: bool = False
+    matrices: tuple[Matrix, ...] = ()
 
     @property
     def has_content(self) -> bool:
@@ -195,6 +201,9 @@ def _format_section(section: Section) -> list[str]:
         if not table.has_only_brief_columns:
             details = f"<details><summary>{table.title}: all columns</summary>"
             pieces += [details, table.to_markdown(), "</details>"]
+    if section.folded and section.has_content:
+        title, *rest = pieces
+        return [title, "<details><summary>show</summary>", *rest, "</details>"]
     return pieces
 
 

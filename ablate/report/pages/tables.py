@@ -31,13 +31,14 @@ def build_variant_table(results: Results) -> Table:
     `failed` and `collapsed` are numbers of trials.
     """
     alpha = results.plan.report.alpha
-    interval = f"{format_coverage(alpha)} interval"
+    interval, count = f"{format_coverage(alpha)} interval", results.num_random_inits
+    inits = f" (mean of {count} untrained encoders per seed)" if count > 1 else ""
     return Table(
         name="variants",
         title="Variants",
         caption=f"Score: mean test {format_score_name(results)} over tasks, in percent; mean over "
         f"pre-training seeds with its Student-t {interval}. Gain: score minus that of the same "
-        "encoder at random init. Context and targets: realised shares of the grid.",
+        f"encoder at random init{inits}. Context and targets: realised shares of the grid.",
         columns=(
             *build_factor_columns(results),
             Column(head="seeds", format=lambda row: f"{row['n']} of {row['planned']}"),
@@ -147,7 +148,7 @@ def build_probe_table(results: Results) -> Table:
 
 def _list_score_keys(trials: Sequence[TrialResult]) -> Iterable[tuple[str, str, str]]:
     """Lists the (probe, pooling, task) of all scores of a variant."""
-    runs = (run for trial in trials for run in (trial.run, trial.random_init))
+    runs = (run for trial in trials for run in (trial.run, *trial.random_inits))
     scores = (score for run in runs for score in run.scores)
     return dict.fromkeys((score.probe, score.pooling, score.task) for score in scores)
 
@@ -159,7 +160,7 @@ def _build_probe_row(name: Row, trials: Sequence[TrialResult], key: tuple[str, s
         **dict(zip(PROBE_KEYS, key, strict=True)),
         **name,
         **_summarise_scores("trained", [trial.run for trial in trials], key),
-        **_summarise_scores("random_init", [trial.random_init for trial in trials], key),
+        **_summarise_scores("random_init", [r for t in trials for r in t.random_inits], key),
         **_summarise_scores(
             "mel_statistics",
             [trial.mel_statistics for trial in trials],

@@ -40,9 +40,16 @@ def build_arm(trials: Sequence[TrialResult], measure: Measure) -> Arm:
 
 
 def _list_terms(trial: TrialResult, measure: Measure) -> tuple[Term, ...]:
-    score = Term(sign=1, run=trial.run, probe_key=trial.probe_key)
-    random_init = Term(sign=-1, run=trial.random_init, probe_key=trial.probe_key)
-    return (score,) if measure == "score" else (score, random_init)
+    score = Term(weight=1, run=trial.run, probe_key=trial.probe_key)
+    return (score,) if measure == "score" else (score, *list_random_init_terms(trial, -1))
+
+
+def list_random_init_terms(trial: TrialResult, weight: float) -> tuple[Term, ...]:
+    """Lists the untrained encoders of a trial, whose mean score has the given weight."""
+    runs = trial.random_inits
+    return tuple(
+        Term(weight=weight / len(runs), run=run, probe_key=trial.probe_key) for run in runs
+    )
 
 
 def collect_settings(runs: Iterable[RunResult]) -> frozenset[tuple[str, str]]:

@@ -144,7 +144,7 @@ def _add_influences(
         if not influences:
             return False
         for key, values in influences.items():
-            scaled = factor * term.sign / len(influences) * values
+            scaled = factor * term.weight / len(influences) * values
             summed[key] = summed[key] + scaled if key in summed else scaled
     return bool(terms)
 
@@ -166,7 +166,7 @@ def _list_differences(contrast: Contrast, part: Part) -> list[float]:
 
 def _compute_valid_score(terms: Sequence[Term]) -> float:
     return sum(
-        term.sign
+        term.weight
         * fmean(
             score.valid
             for score in term.run.scores

@@ -18,9 +18,9 @@ Levels = tuple[tuple[str, str], ...]  # (factor, level) of every fixed factor
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """The score of a run, added to or taken from a value."""
+    """The score of a run, times a weight, as a part of a value."""
 
-    sign: Literal[1, -1]
+    weight: float
     run: RunResult
     probe_key: tuple[str, str]  # probe and pooling of the score
 

@@ -4,7 +4,8 @@ Each level is compared with the baseline level of its own factor, within every c
 other factors. A single baseline variant for all would confound the factors: *block on strips
 against random on squares* mostly shows the effect of the patches. If a factor changes the
 random-init encoder (patchifier, front end, encoder), the arms are compared by their gain, which is
-the score minus the score of the same encoder at random init.
+the score minus that of the same encoder at random init: the mean over several untrained encoders,
+each used for one seed only, so that gains of different seeds stay independent.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,8 +18,9 @@ from ablate.report.stats.cells import (
     collect_settings,
     find_varying_factors,
     group_cells,
+    list_random_init_terms,
 )
-from ablate.report.stats.contrast import Arm, ArmPair, Contrast, Levels, Measure, Term
+from ablate.report.stats.contrast import Arm, ArmPair, Contrast, Levels, Measure
 
 
 def list_contrasts(results: Results) -> list[Contrast]:
@@ -115,11 +117,8 @@ def _list_learning_contrasts(results: Results) -> Iterator[Contrast]:
                 trial.random_init_score is None and trial.random_init.state not in PENDING_STATES
                 for trial in trials
             ),
-            settings=collect_settings(trial.random_init for trial in trials),
-            terms={
-                trial.seed: (Term(sign=1, run=trial.random_init, probe_key=trial.probe_key),)
-                for trial in trials
-            },
+            settings=collect_settings(run for trial in trials for run in trial.random_inits),
+            terms={trial.seed: list_random_init_terms(trial, 1) for trial in trials},
         )
         yield Contrast(
             family="learning",

@@ -8,7 +8,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ablate.report.mean_scores import compute_mean_score, compute_untrained_scores
+from ablate.report.mean_scores import (
+    compute_mean_score,
+    compute_random_init_score,
+    compute_untrained_scores,
+)
 from ablate.report.pages.sentences import CONTRAST_COLUMNS, format_scope
 from ablate.report.pages.table import (
     CellFormatter,
@@ -104,17 +108,14 @@ def _rescore(results: Results, probe: str | None, pooling: str) -> Results:
 
     def rescore_trial(trial: TrialResult) -> TrialResult:
         key = (probe or trial.probe_key[0], pooling)
-        score, random_init_score = (
-            compute_mean_score(results.plan, trial.plan, run, key)[0]
-            for run in (trial.run, trial.random_init)
-        )
+        planned = results.plan, trial.plan
         return dataclasses.replace(
             trial,
             probe_key=key,
-            score=score,
-            random_init_score=random_init_score,
+            score=compute_mean_score(*planned, trial.run, key)[0],
+            random_init_score=compute_random_init_score(*planned, trial.random_inits, key),
             untrained_scores=compute_untrained_scores(
-                results.plan, trial.plan, trial.random_init, trial.mel_statistics, key
+                *planned, trial.random_inits, trial.mel_statistics, key
             ),
         )
 

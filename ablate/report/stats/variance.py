@@ -10,6 +10,8 @@ import pandas as pd
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.anova import anova_lm
 
+from ablate.core.records.plan import StudyPlan
+from ablate.report.mean_scores import compute_mean_score
 from ablate.report.pages.table import Column, Table, number_cell, share_cell, text_cell
 from ablate.report.results import Results, TrialResult
 from ablate.report.stats.cells import changes_random_init
@@ -60,9 +62,13 @@ def build_spread_table(results: Results) -> Table:
         for trials in results.variants().values()
     ]
     several = sum(len(scores) > 1 for scores in variants)
+    untrained = [_list_untrained_scores(results.plan, t) for t in results.variants().values()]
     rows = (
         _build_component(
             "pre-training seeds", _compute_pooled_variance(variants), f"{several} variants"
+        ),
+        _build_component(
+            "random inits", _compute_pooled_variance(untrained), f"{several} variants"
         ),
         _build_component(
             "probe seeds", _compute_repeat_variance(runs, "seeds"), f"{len(runs)} runs"
@@ -74,10 +80,11 @@ def build_spread_table(results: Results) -> Table:
         name="spread",
         title="Spread of a score",
         caption="Standard deviation in points of one run's score. Pre-training seeds: between "
-        "the runs of a variant, pooled over variants; includes that of the probe. Probe seeds "
-        "and folds: the standard error of a run's mean over them, averaged over runs. Folds share "
-        "training clips, so their standard error is a lower bound. Test clips: over draws of "
-        "clips, for the same encoder; most of it is common to all variants.",
+        "the runs of a variant, pooled over variants; includes that of the probe. Random inits: "
+        "between its untrained encoders. Probe seeds and folds: the standard error of a run's "
+        "mean over them, averaged over runs. Folds share training clips, so their standard error "
+        "is a lower bound. Test clips: over draws of clips, for the same encoder; most of it is "
+        "common to all variants.",
         columns=(
             Column(head="source", format=text_cell("source"), text=True),
             Column(head="standard deviation", format=number_cell("sd", 2)),
@@ -136,6 +143,16 @@ def _name_source(term: str, names: Mapping[str, str]) -> str:
     if term in ("Residual", SEED):
         return REST if term == "Residual" else SEED
     return " x ".join(names[part] for part in term.split(":"))
+
+
+def _list_untrained_scores(plan: StudyPlan, trials: Sequence[TrialResult]) -> list[float]:
+    """Lists the scores of the untrained encoders of a variant."""
+    scores = (
+        compute_mean_score(plan, trial.plan, run, trial.probe_key)[0]
+        for trial in trials
+        for run in trial.random_inits
+    )
+    return [score for score in scores if score is not None]
 
 
 def _compute_pooled_variance(groups: Iterable[Sequence[float]]) -> float | None:

@@ -112,7 +112,9 @@ def _compute_totals(
     """Computes means over trials of the mean over tasks; None if a trial lacks one of the tasks."""
     weights = {task: fact.weight for task, fact in facts.items()}
     trained = [dict(_list_test_scores(trial.run, probe, pooling)) for trial in trials]
-    random_init = [dict(_list_test_scores(trial.random_init, probe, pooling)) for trial in trials]
+    random_init = [
+        dict(_list_test_scores(run, probe, pooling)) for t in trials for run in t.random_inits
+    ]
     by_domain = {
         domain: compute_mean(
             mean_over_tasks(scores, _filter_domain(domain, facts)) for scores in trained

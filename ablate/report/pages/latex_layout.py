@@ -1,0 +1,133 @@
+"""Arranges wide and long tables so that they fit the pages of a paper.
+
+Widths are estimated from the letters of Computer Modern, LaTeX's default; most other fonts of
+papers are narrower. Columns that do not fit beside each other go into a further panel below, which
+repeats the first columns of text. Rows that do not fit on a page go into a further table.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ablate.report.pages.table import MINUS, PLUS_MINUS, Column, Row
+
+COLUMN_POINTS = 227.0  # width of a column of a page with two, in LaTeX's article
+PAGE_POINTS = 345.0  # width of a page with one column
+GAP_POINTS = 6.0  # between two columns
+PAGE_LINES = 50  # of a table on a page of its own, with caption and note
+LONG_TEXT = 16  # characters; a column of text with longer cells breaks its lines
+PIECE = 12  # characters after which a word may be broken
+_NARROW, _BROAD = set(".,:;'|!iIjl()[]/ -"), set(f"mwMW%+@={MINUS}{PLUS_MINUS}")
+_SMALL = 7 / 8  # of \scriptsize relative to \footnotesize
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table is set: its width, its letters, and the columns of each panel."""
+
+    is_wide: bool  # as wide as the page instead of a column
+    is_small: bool  # in \scriptsize instead of \footnotesize
+    panels: tuple[tuple[Column, ...], ...]
+
+
+def arrange_columns(columns: Sequence[Column], rows: Sequence[Row], *, wide: bool | None) -> Layout:
+    """Arranges columns in panels that fit; by default, as wide as they need to be."""
+    points = _estimate_points(columns, rows)
+    is_wide = points > COLUMN_POINTS if wide is None else wide
+    limit = PAGE_POINTS if is_wide else COLUMN_POINTS
+    is_small = points > limit
+    scale = _SMALL if is_small else 1.0
+    first = next((i for i, column in enumerate(columns) if not column.text), len(columns))
+    repeated, panels = tuple(columns[:first]), [tuple(columns[:first])]
+    for column in columns[first:]:
+        wider = (*panels[-1], column)
+        too_wide = scale * _estimate_points(wider, rows) > limit
+        if too_wide and panels[-1] != repeated:
+            panels.append((*repeated, column))
+        else:
+            panels[-1] = wider
+    return Layout(is_wide, is_small, tuple(panels))
+
+
+def split_rows(layout: Layout, rows: Sequence[Row]) -> list[list[Row]]:
+    """Splits rows into groups that fit on a page each, with all panels."""
+    parts: list[list[Row]] = [[]]
+    left = PAGE_LINES
+    for row in rows:
+        lines = sum(_count_lines(panel, row, rows, layout) for panel in layout.panels)
+        if lines > left and parts[-1]:
+            parts.append([])
+            left = PAGE_LINES
+        parts[-1].append(row)
+        left -= lines
+    return parts
+
+
+def is_wrapped(column: Column, rows: Sequence[Row]) -> bool:
+    """Checks whether a column breaks its lines: text with long cells."""
+    return column.text and any(len(column.format(row)) > LONG_TEXT for row in rows)
+
+
+def split_head(head: str) -> list[str]:
+    """Splits a head into lines, at spaces and after dots, so that it is hardly wider than cells."""
+    words = re.split(r" |(?<=[a-z]\.)(?=[a-z])", head)
+    lines = [words[0]]
+    for word in words[1:]:
+        joined = lines[-1] + ("" if lines[-1].endswith(".") else " ") + word
+        if len(joined) > PIECE:
+            lines.append(word)
+        else:
+            lines[-1] = joined
+    return lines
+
+
+def split_word(word: str) -> list[str]:
+    """Splits a long word where it may be broken: after a sign, or else anywhere."""
+    if len(word) <= PIECE:
+        return [word]
+    pieces = [""]
+    for letter in word:
+        if len(pieces[-1]) >= PIECE or (pieces[-1] and not pieces[-1][-1].isalnum()):
+            pieces.append("")
+        pieces[-1] += letter
+    return pieces
+
+
+def _estimate_points(columns: Sequence[Column], rows: Sequence[Row]) -> float:
+    """Estimates the least width of columns with their gaps, in points at \\footnotesize.
+
+    Columns that break their lines are equally wide.
+    """
+    least = [_measure_column(column, rows) + GAP_POINTS for column in columns]
+    wrapped = [
+        width for width, column in zip(least, columns, strict=True) if is_wrapped(column, rows)
+    ]
+    return sum(least) - sum(wrapped) + len(wrapped) * max(wrapped, default=0.0)
+
+
+def _measure_column(column: Column, rows: Sequence[Row]) -> float:
+    cells = [column.format(row) for row in rows]
+    if is_wrapped(column, rows):
+        cells = [piece for cell in cells for word in cell.split() for piece in split_word(word)]
+    return max(map(_measure, [*cells, *split_head(column.head)]), default=0.0)
+
+
+def _measure(text: str) -> float:
+    """Estimates the width of a text in points at \\footnotesize."""
+    return sum(
+        2.8 if letter in _NARROW else 7.4 if letter in _BROAD else 6.3 if letter.isupper() else 4.7
+        for letter in text
+    )
+
+
+def _count_lines(panel: Sequence[Column], row: Row, rows: Sequence[Row], layout: Layout) -> int:
+    """Estimates the lines that a row takes in a panel."""
+    wrapped = [column for column in panel if is_wrapped(column, rows)]
+    if not wrapped:
+        return 1
+    scale = _SMALL if layout.is_small else 1.0
+    fixed = _estimate_points([column for column in panel if column not in wrapped], rows)
+    limit = PAGE_POINTS if layout.is_wide else COLUMN_POINTS
+    share = max((limit / scale - fixed) / len(wrapped) - GAP_POINTS, 1.0)
+    return max(math.ceil(_measure(column.format(row)) / share) for column in wrapped)
