@@ -26,8 +26,9 @@ Pruner = Literal["none", "median", "asha", "hyperband", "wilcoxon"]
 RUNG_PRUNERS = ("median", "asha", "hyperband")  # pruners that judge at rungs
 HALVING = ("asha", "hyperband")  # pruners that judge each time the share of steps has doubled
 SCORE = "score"
-Cost = Literal["cost.steps", "cost.clips", "cost.flops", "cost.seconds", "cost.context_tokens"]
-Objective = Literal["score", Cost]
+Objective = Literal[
+    "score", "cost.steps", "cost.clips", "cost.flops", "cost.seconds", "cost.context_tokens"
+]
 FIRST_SEED = 1000  # first of the seeds to tune on, if only their number is written
 DEFAULT_RUNGS = (0.25, 0.5)  # shares of the steps at which points are judged
 MIN_WILCOXON_SEEDS = 4  # with fewer the Wilcoxon test can never be significant
@@ -58,6 +59,27 @@ def _storage_url(value: str | None) -> str | None:
     if "://" not in str(value):
         raise PydanticCustomError(RULE, "{rule}", {"rule": STORAGE_RULE})
     return value
+
+
+Bound = Annotated[float | None, Field(gt=0), require("must be more than 0")]
+
+
+class Constraints(StudySection):
+    """Upper bounds on the cost of a run, as a mean over seeds; None: no bound."""
+
+    steps: Bound = Field(default=None, alias="cost.steps", description="training steps")
+    clips: Bound = Field(default=None, alias="cost.clips", description="clips seen")
+    flops: Bound = Field(default=None, alias="cost.flops", description="FLOPs of the training")
+    seconds: Bound = Field(default=None, alias="cost.seconds", description="seconds of training")
+    context_tokens: Bound = Field(
+        default=None, alias="cost.context_tokens", description="tokens that the encoder sees"
+    )
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The bounds by the name of the cost, without those that are not set."""
+        values = self.model_dump(by_alias=True)
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class Sweep(StudySection):
@@ -98,9 +120,8 @@ class Sweep(StudySection):
         default=("score",),
         description="`score`, to maximise, and costs, to minimise",
     )
-    constraints: dict[Cost, Annotated[float, Field(gt=0), require("must be more than 0")]] = Field(
-        default={},
-        description="cost -> upper bound that the chosen points keep to: `{cost.flops: 1.0e12}`",
+    constraints: Constraints = Field(
+        default_factory=Constraints, description="upper bounds on what the chosen points cost"
     )
     workers: Count = Field(
         default=4, description="cluster jobs that evaluate points; on one machine see `--workers`"

@@ -95,7 +95,7 @@ class SweepRunner:
         self._pooling = plan.score.pooling
         self._combinations = combinations
         self._storage_name = sweep.storage or str(journal)
-        self._bounds: dict[str, float] = dict(sweep.constraints.items())
+        self._bounds = sweep.constraints.bounds
         self._process = SweepProcess()
         self._lock = threading.Lock()
         self._deadline = time.monotonic() + 60 * (sweep.minutes or float("inf"))
@@ -159,7 +159,7 @@ class SweepRunner:
             scored = [point for point in points[:least] if point.values is not None]
             kept = [point for point in scored if self._keeps_to_constraints(point)]
             if scored and not kept:
-                rule = f"keeps to `sweep.constraints` {self._sweep.constraints}"
+                rule = f"keeps to `sweep.constraints` {self._bounds}"
                 problems.append(f"no point of the sweep of {combination.label} {rule}")
                 continue
             if not scored:

@@ -254,8 +254,8 @@ def _format_search_name(
     }
     if study.sweep.rungs or study.sweep.pruner != "none":
         meaning |= {"pruner": study.sweep.pruner, "rungs": study.sweep.rungs}
-    if study.sweep.constraints:
-        meaning["constraints"] = study.sweep.constraints
+    if bounds := study.sweep.constraints.bounds:
+        meaning["constraints"] = bounds
     key = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:6]
     label = ", ".join(levels.values())
     return f"{study.name}{': ' if label else ''}{label} ({key})"

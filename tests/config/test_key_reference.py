@@ -18,6 +18,7 @@ SECTIONS = {  # model -> heading of its table
     "SeedGrowth": "`seeds` that grow",
     "Sweep": "`sweep`",
     "RangeKeys": "`sweep.space`: a range",
+    "Constraints": "`sweep.constraints`",
     "Confirm": "`confirm`",
     "Evaluate": "`evaluate`",
     "Report": "`report`",

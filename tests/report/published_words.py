@@ -36,19 +36,20 @@ from tests.plans import COUNTS, make_data, make_entry, make_plan
 PUBLISHED = Path(__file__).parents[2] / "studies" / "results"
 NUM_SEEDS, NUM_KEPT = 8, 3
 MARGIN = 2.0  # of every published study
+CLAIMS = ("better", "worse")
 Rule = Literal["earlier", "present"]
 Key = tuple[str, str, str, str, str]  # family, factor, level, against, where
-Words = dict[Key, str]
+Verdicts = dict[Key, Verdict]
 
 
 @dataclass(frozen=True)
 class Agreement:
     """How words from few seeds compare with those of all seeds; means over subsets of seeds."""
 
-    decided: int  # better or worse with all seeds
-    found: float
-    others: float  # better or worse only with few seeds
-    opposite: float
+    decided: int  # contrasts that are better or worse with all seeds
+    found: float  # of these
+    others: float  # better or worse with few seeds only
+    opposite: float  # better or worse although the mean over all seeds has the opposite sign
 
 
 def list_reports(num_seeds: int | None = None) -> list[Path]:
@@ -84,10 +85,12 @@ def read_published(folder: Path) -> Results:
     for row in rows:
         by_trial.setdefault((row["variant"], int(row["seed"])), []).append(row)
     trials = []
-    for (_, seed), of_trial in by_trial.items():
+    variants = [entry["variant"] for entry in findings["variants"]]
+    by_variant = dict(zip(variants, itertools.cycle(probes.split(" or "))))  # may be a factor
+    for (variant, seed), of_trial in by_trial.items():
         chosen = {name: of_trial[0][column] for name, column in zip(names, factors, strict=True)}
-        probe = chosen.get("probe", plan.score.probe)
-        trials.append(_build_trial(Results(plan=plan, trials=()), chosen, seed, of_trial, probe))
+        study = Results(plan=plan, trials=())
+        trials.append(_build_trial(study, chosen, seed, of_trial, by_variant[variant]))
     return Results(plan=replace(plan, trials=tuple(t.plan for t in trials)), trials=tuple(trials))
 
 
@@ -142,53 +145,53 @@ def _build_trial(
     )
 
 
-def decide(results: Results, rule: Rule = "present") -> Words:
+def decide(results: Results, rule: Rule = "present") -> Verdicts:
     """Decides the contrasts between variants by a rule."""
     rules = read_decision_rules(results.plan)
     contrasts = list_contrasts(results)
     if rule == "earlier":
         contrasts = [replace(contrast, others=()) for contrast in contrasts]
     gates: dict[tuple[str, str], Gate] = {}
-    words: Words = {}
+    verdicts: Verdicts = {}
     for name in FAMILIES:
         family = [contrast for contrast in contrasts if contrast.family == name]
         for verdict in decide_family(family, rules, gates):
-            words[_get_key(verdict)] = verdict.word
+            verdicts[_get_key(verdict)] = verdict
             if name == "pooled":
                 gates[get_level_key(verdict.contrast)] = compute_gate(verdict, rules, len(family))
-    return words
+    return verdicts
 
 
 def list_changed_words(folder: Path) -> list[tuple[Key, str, str]]:
     """Lists the contrasts whose published word is not that of the present rules: old, new."""
     present = decide(read_published(folder))
     published = {
-        (v["family"], v["factor"], v["level"], v["against"], v["where"]): v["verdict"]
+        (v["family"], v["factor"], v["level"], v["against"], v["where"]): _shorten(v["verdict"])
         for v in _read_findings(folder)["verdicts"]
     }
     assert published.keys() <= present.keys() | {
         key for key in published if key[0] in ("untrained", "learning")
     }
     return [
-        (key, word, present[key])
+        (key, word, present[key].word)
         for key, word in published.items()
-        if key in present and present[key] != word
+        if key in present and present[key].word != word
     ]
 
 
 def compare_subsets(folder: Path, rule: Rule, *, step: int = 1) -> Agreement:
     """Compares the words of subsets of three seeds with those of all, taking every `step`th."""
     results = read_published(folder)
-    full = _keep_differences(decide(results, rule))
-    decided = {key: word for key, word in full.items() if word in ("better", "worse")}
+    full = _list_differences(decide(results, rule))
+    decided = {key for key, verdict in full.items() if verdict.word in CLAIMS}
     subsets = [*itertools.combinations(results.plan.seeds, NUM_KEPT)][::step]
     found = others = opposite = 0
     for seeds in subsets:
-        for key, word in _keep_differences(decide(_keep_seeds(results, seeds), rule)).items():
-            if word in ("better", "worse"):
-                found += word == decided.get(key)
-                opposite += key in decided and word != decided[key]
+        for key, verdict in _list_differences(decide(_keep_seeds(results, seeds), rule)).items():
+            if verdict.word in CLAIMS:
+                found += key in decided and verdict.word == full[key].word
                 others += key not in decided
+                opposite += (verdict.word == "better") != ((full[key].estimate.mean or 0.0) > 0)
     count = len(subsets)
     return Agreement(len(decided), found / count, others / count, opposite / count)
 
@@ -199,9 +202,14 @@ def _keep_seeds(results: Results, seeds: Iterable[int]) -> Results:
     return Results(plan=plan, trials=tuple(t for t in results.trials if t.seed in kept))
 
 
-def _keep_differences(words: Words) -> Words:
-    """Keeps the words about differences between variants."""
-    return {key: word for key, word in words.items() if key[0] in ("pooled", "within")}
+def _list_differences(verdicts: Verdicts) -> Verdicts:
+    """Lists the verdicts on differences between variants."""
+    return {key: verdict for key, verdict in verdicts.items() if key[0] in ("pooled", "within")}
+
+
+def _shorten(word: str) -> str:
+    """Removes what an undecided contrast would need."""
+    return word.partition(":")[0]
 
 
 def _get_key(verdict: Verdict) -> Key:
@@ -215,19 +223,31 @@ def _read_findings(folder: Path) -> dict[str, Any]:
     return content
 
 
+def format_changed_words(folder: Path) -> list[str]:
+    """Formats the changed words of a report as rows of a table."""
+    return [
+        f"| {folder.name} | {factor}: {level} {MINUS} {against} ({where}, {family}) "
+        f"| {old} | {new} |"
+        for (family, factor, level, against, where), old, new in list_changed_words(folder)
+    ]
+
+
+def format_agreement(folder: Path) -> str:
+    """Formats what three seeds find by both rules as a row of a table."""
+    earlier, present = (compare_subsets(folder, rule) for rule in ("earlier", "present"))
+    cells = [f"{earlier.decided} / {present.decided}"]
+    for name in ("found", "others", "opposite"):
+        cells.append(f"{getattr(earlier, name):.2f} / {getattr(present, name):.2f}")
+    return f"| {folder.name} | {' | '.join(cells)} |"
+
+
 def main() -> None:
     """Prints both tables in Markdown."""
     for folder in list_reports():
-        for (family, factor, level, against, where), old, new in list_changed_words(folder):
-            name = f"{factor}: {level} {MINUS} {against} ({where}, {family})"
-            _print(f"| {folder.name} | {name} | {old} | {new} |")
+        for line in format_changed_words(folder):
+            _print(line)
     for folder in list_reports(NUM_SEEDS):
-        cells = []
-        for rule in ("earlier", "present"):
-            one = compare_subsets(folder, rule)
-            cells += [f"{one.decided}", f"{one.found:.2f}", f"{one.others:.2f}"]
-            cells.append(f"{one.opposite:.2f}")
-        _print(f"| {folder.name} | {' | '.join(cells)} |")
+        _print(format_agreement(folder))
 
 
 def _print(line: str) -> None:

@@ -123,11 +123,10 @@ def build_confusion_table(results: Results, tasks: Sequence[TaskClasses]) -> Tab
         title="Confusions",
         caption=f"The {MAX_CONFUSIONS} most frequent confusions of each task by "
         f"{format_score_name(results)}, as shares of the test clips of the true class: mean over "
-        "pre-training seeds. All are in `ablate.results(...).confusion`.",
+        "pre-training seeds.",
         columns=(
             Column(head="task", format=text_cell("task"), text=True),
-            Column(head="class", format=text_cell("truth"), text=True),
-            Column(head="taken for", format=text_cell("predicted"), text=True),
+            Column(head="confusion", format=_format_confusion, text=True),
             *_build_variant_columns(variants, "share", share_cell),
         ),
         rows=tuple(rows),
@@ -216,6 +215,10 @@ def _list_confusions(task: TaskClasses, variants: Sequence[str]) -> list[Row]:
         }
         for truth, predicted in pairs
     ]
+
+
+def _format_confusion(row: Row) -> str:
+    return f"{row['truth']} taken for {row['predicted']}"
 
 
 def _get(values: Mapping[str, Numbers], variant: str, place: int | tuple[int, int]) -> float | None:

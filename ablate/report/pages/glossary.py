@@ -29,10 +29,13 @@ GLOSSARY = {
     "width.",
     "EMA gap": "The distance of the context encoder's features from those of its moving average, "
     "as a share of their length.",
+    "F1": "Of a class: twice the clips that are rightly given it, over the clips that have it plus "
+    "those that are given it.",
     "factor, level": "What the study varies, and one of its values.",
     "fallback": "A mask that broke a promise, such as an empty context, and was drawn again.",
     "g": "Hedges' effect size: the difference in standard deviations over seeds.",
-    "gain": "The score of a trained encoder minus that of the same encoder at random init.",
+    "gain": "The score of a trained encoder minus that of the same encoder at random init; where "
+    "gains are compared, minus the mean of several such encoders.",
     "interaction": "A difference that depends on the level of another factor.",
     "interval": "The range of differences that agree with the results, for this one contrast.",
     "LiDAR": "The number of directions of the features that tell clips apart, beside how features "

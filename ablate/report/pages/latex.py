@@ -10,6 +10,7 @@ from pathlib import Path
 from ablate.core.io import write_atomically
 from ablate.report.pages.latex_layout import (
     arrange_columns,
+    compute_weights,
     is_wrapped,
     split_head,
     split_rows,
@@ -25,7 +26,6 @@ _ESCAPES = str.maketrans(
     | {"<": r"\textless{}", ">": r"\textgreater{}", MINUS: "$-$", PLUS_MINUS: r"$\pm$"}
     | {"[": "{[}", "*": "{*}"}  # at the start of a row, an argument of the row break before it
 )
-_WRAPPED = r">{\raggedright\arraybackslash}X"
 
 
 def write_latex_tables(tables: Iterable[Table], main: Table, folder: Path) -> None:
@@ -68,6 +68,7 @@ def write_latex_table(table: Table, *, wide: bool | None = None) -> str:
         lines = (
             rf"\begin{{{place}}}[tp]",
             r"\centering",
+            r"\setlength{\belowcaptionskip}{4pt}",
             rf"\caption{{{escape_latex(table.title + count)}}}",
             rf"\label{{tab:{table.name}{f'-{number}' * (number > 1)}}}",
             r"\scriptsize" if layout.is_small else r"\footnotesize",
@@ -86,8 +87,11 @@ def write_latex_table(table: Table, *, wide: bool | None = None) -> str:
 
 def _write_panel(columns: Sequence[Column], rows: Sequence[Row], all_rows: Sequence[Row]) -> str:
     """Writes some columns of some rows; all rows decide how each column is set."""
-    alignment = "".join(_align(column, all_rows) for column in columns)
-    kind, width = ("tabularx", r"{\linewidth}") if _WRAPPED in alignment else ("tabular", "")
+    weights = compute_weights(columns, all_rows)
+    alignment = "".join(
+        _align(column, all_rows, weight) for column, weight in zip(columns, weights, strict=True)
+    )
+    kind, width = ("tabularx", r"{\linewidth}") if "X" in alignment else ("tabular", "")
     return "\n".join(
         (
             rf"\begin{{{kind}}}{width}{{{alignment}}}",
@@ -101,11 +105,13 @@ def _write_panel(columns: Sequence[Column], rows: Sequence[Row], all_rows: Seque
     )
 
 
-def _align(column: Column, rows: Sequence[Row]) -> str:
+def _align(column: Column, rows: Sequence[Row], weight: float) -> str:
     """Returns how a column is set: numbers to the right, text to the left, broken if long."""
     if not column.text:
         return "r"
-    return _WRAPPED if is_wrapped(column, rows) else "l"
+    if not is_wrapped(column, rows):
+        return "l"
+    return rf">{{\hsize={weight:.3f}\hsize\raggedright\arraybackslash}}X"
 
 
 def _write_head(column: Column) -> str:

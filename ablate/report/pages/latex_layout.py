@@ -15,7 +15,8 @@ from ablate.report.pages.table import MINUS, PLUS_MINUS, Column, Row
 COLUMN_POINTS = 227.0  # width of a column of a page with two, in LaTeX's article
 PAGE_POINTS = 345.0  # width of a page with one column
 GAP_POINTS = 6.0  # between two columns
-PAGE_LINES = 50  # of a table on a page of its own, with caption and note
+PAGE_LINES = 54  # of a table on a page of its own, beside caption and note
+HEAD_LINES = 3  # of a panel: heads in two lines, rules, and the space above
 LONG_TEXT = 16  # characters; a column of text with longer cells breaks its lines
 PIECE = 12  # characters after which a word may be broken
 _NARROW, _BROAD = set(".,:;'|!iIjl()[]/ -"), set(f"mwMW%+@={MINUS}{PLUS_MINUS}")
@@ -51,17 +52,32 @@ def arrange_columns(columns: Sequence[Column], rows: Sequence[Row], *, wide: boo
 
 
 def split_rows(layout: Layout, rows: Sequence[Row]) -> list[list[Row]]:
-    """Splits rows into groups that fit on a page each, with all panels."""
+    """Splits rows into equally long groups that fit on a page each, with all panels."""
+    lines = [sum(_count_lines(panel, row, rows, layout) for panel in layout.panels) for row in rows]
+    fitting = max(PAGE_LINES - HEAD_LINES * len(layout.panels), 1)
+    num_pages = math.ceil(sum(lines) / fitting)
     parts: list[list[Row]] = [[]]
-    left = PAGE_LINES
-    for row in rows:
-        lines = sum(_count_lines(panel, row, rows, layout) for panel in layout.panels)
-        if lines > left and parts[-1]:
+    before = 0
+    for row, count in zip(rows, lines, strict=True):
+        # a part ends where its share of all lines is reached
+        if before * num_pages >= len(parts) * sum(lines):
             parts.append([])
-            left = PAGE_LINES
         parts[-1].append(row)
-        left -= lines
+        before += count
     return parts
+
+
+def compute_weights(columns: Sequence[Column], rows: Sequence[Row]) -> list[float]:
+    """Computes how wide columns that break their lines are, relative to their mean; else 1."""
+    wrapped = [is_wrapped(column, rows) for column in columns]
+    longest = [
+        min(max(max(_measure(column.format(row)) for row in rows), 60.0), 180.0) if breaks else 0.0
+        for column, breaks in zip(columns, wrapped, strict=True)
+    ]
+    mean = sum(longest) / max(sum(wrapped), 1)
+    return [
+        length / mean if breaks else 1.0 for length, breaks in zip(longest, wrapped, strict=True)
+    ]
 
 
 def is_wrapped(column: Column, rows: Sequence[Row]) -> bool:
@@ -95,15 +111,16 @@ def split_word(word: str) -> list[str]:
 
 
 def _estimate_points(columns: Sequence[Column], rows: Sequence[Row]) -> float:
-    """Estimates the least width of columns with their gaps, in points at \\footnotesize.
-
-    Columns that break their lines are equally wide.
-    """
-    least = [_measure_column(column, rows) + GAP_POINTS for column in columns]
-    wrapped = [
-        width for width, column in zip(least, columns, strict=True) if is_wrapped(column, rows)
-    ]
-    return sum(least) - sum(wrapped) + len(wrapped) * max(wrapped, default=0.0)
+    """Estimates the least width of columns with their gaps, in points at \\footnotesize."""
+    weights = compute_weights(columns, rows)
+    fixed, mean, num_wrapped = 0.0, 0.0, 0
+    for column, weight in zip(columns, weights, strict=True):
+        least = _measure_column(column, rows)
+        if is_wrapped(column, rows):
+            num_wrapped, mean = num_wrapped + 1, max(mean, least / weight)
+        else:
+            fixed += least
+    return fixed + num_wrapped * mean + len(columns) * GAP_POINTS
 
 
 def _measure_column(column: Column, rows: Sequence[Row]) -> float:
@@ -123,11 +140,19 @@ def _measure(text: str) -> float:
 
 def _count_lines(panel: Sequence[Column], row: Row, rows: Sequence[Row], layout: Layout) -> int:
     """Estimates the lines that a row takes in a panel."""
-    wrapped = [column for column in panel if is_wrapped(column, rows)]
+    weights = compute_weights(panel, rows)
+    wrapped = [
+        (column, weight)
+        for column, weight in zip(panel, weights, strict=True)
+        if is_wrapped(column, rows)
+    ]
     if not wrapped:
         return 1
     scale = _SMALL if layout.is_small else 1.0
-    fixed = _estimate_points([column for column in panel if column not in wrapped], rows)
-    limit = PAGE_POINTS if layout.is_wide else COLUMN_POINTS
-    share = max((limit / scale - fixed) / len(wrapped) - GAP_POINTS, 1.0)
-    return max(math.ceil(_measure(column.format(row)) / share) for column in wrapped)
+    fixed = [column for column in panel if not is_wrapped(column, rows)]
+    limit = (PAGE_POINTS if layout.is_wide else COLUMN_POINTS) / scale
+    mean = (limit - _estimate_points(fixed, rows)) / len(wrapped) - GAP_POINTS
+    return max(
+        math.ceil(_measure(column.format(row)) / max(weight * mean, 1.0))
+        for column, weight in wrapped
+    )
