@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.report.pages.table import MINUS
 from tests.report import published_words
 
 PAGE = (Path(__file__).parents[2] / "docs" / "decisions.md").read_text()
@@ -11,7 +12,7 @@ SECTION = PAGE.partition("## Published studies by these rules\n")[2].partition("
 
 
 def test_the_page_lists_every_published_word_that_would_be_another() -> None:
-    listed = [line for line in SECTION.partition("\n\nWith three")[0].splitlines() if " − " in line]
+    listed = [line for line in SECTION.partition("\n\nWith three")[0].splitlines() if MINUS in line]
     changed = [
         line
         for folder in published_words.list_reports()
