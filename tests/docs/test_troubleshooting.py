@@ -28,7 +28,7 @@ def list_tables() -> Iterator[tuple[str, list[str]]]:
 
 def quote(cell: str) -> list[str]:
     """Returns the quoted messages of a cell: those of several words, not keys or commands."""
-    texts = ["".join(found) for found in QUOTED.findall(cell)]
+    texts = ["".join(groups) for groups in QUOTED.findall(cell)]
     return [text for text in texts if " " in text and not text.startswith("ablate ")]
 
 

@@ -47,7 +47,7 @@ class Agreement:
     """How words from few seeds compare with those of all seeds; means over subsets of seeds."""
 
     decided: int  # contrasts that are better or worse with all seeds
-    found: float  # of these
+    confirmed: float  # by few seeds, too
     others: float  # better or worse with few seeds only
     opposite: float  # better or worse although the mean over all seeds has the opposite sign
 
@@ -185,15 +185,15 @@ def compare_subsets(folder: Path, rule: Rule, *, step: int = 1) -> Agreement:
     full = _list_differences(decide(results, rule))
     decided = {key for key, verdict in full.items() if verdict.word in CLAIMS}
     subsets = [*itertools.combinations(results.plan.seeds, NUM_KEPT)][::step]
-    found = others = opposite = 0
+    confirmed = others = opposite = 0
     for seeds in subsets:
         for key, verdict in _list_differences(decide(_keep_seeds(results, seeds), rule)).items():
             if verdict.word in CLAIMS:
-                found += key in decided and verdict.word == full[key].word
+                confirmed += key in decided and verdict.word == full[key].word
                 others += key not in decided
                 opposite += (verdict.word == "better") != ((full[key].estimate.mean or 0.0) > 0)
     count = len(subsets)
-    return Agreement(len(decided), found / count, others / count, opposite / count)
+    return Agreement(len(decided), confirmed / count, others / count, opposite / count)
 
 
 def _keep_seeds(results: Results, seeds: Iterable[int]) -> Results:
@@ -233,10 +233,10 @@ def format_changed_words(folder: Path) -> list[str]:
 
 
 def format_agreement(folder: Path) -> str:
-    """Formats what three seeds find by both rules as a row of a table."""
+    """Formats what three seeds decide by both rules as a row of a table."""
     earlier, present = (compare_subsets(folder, rule) for rule in ("earlier", "present"))
     cells = [f"{earlier.decided} / {present.decided}"]
-    for name in ("found", "others", "opposite"):
+    for name in ("confirmed", "others", "opposite"):
         cells.append(f"{getattr(earlier, name):.2f} / {getattr(present, name):.2f}")
     return f"| {folder.name} | {' | '.join(cells)} |"
 

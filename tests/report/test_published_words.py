@@ -22,7 +22,7 @@ def test_the_page_lists_every_published_word_that_would_be_another() -> None:
 
 
 @pytest.mark.parametrize("name", ["patching", "regularised_masking"])
-def test_the_page_says_what_three_seeds_find(name: str) -> None:
+def test_the_page_has_the_words_of_three_seeds(name: str) -> None:
     assert published_words.format_agreement(published_words.PUBLISHED / name) in SECTION
 
 

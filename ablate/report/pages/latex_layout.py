@@ -15,8 +15,8 @@ from ablate.report.pages.table import MINUS, PLUS_MINUS, Column, Row
 COLUMN_POINTS = 227.0  # width of a column of a page with two, in LaTeX's article
 PAGE_POINTS = 345.0  # width of a page with one column
 GAP_POINTS = 6.0  # between two columns
-PAGE_LINES = 54  # of a table on a page of its own, beside caption and note
-HEAD_LINES = 3  # of a panel: heads in two lines, rules, and the space above
+PAGE_LINES = 54  # a table may have on its page, beside caption and note
+HEAD_LINES = 3  # lines of a panel: heads in two lines, rules, and the space above
 LONG_TEXT = 16  # characters; a column of text with longer cells breaks its lines
 PIECE = 12  # characters after which a word may be broken
 _NARROW, _BROAD = set(".,:;'|!iIjl()[]/ -"), set(f"mwMW%+@={MINUS}{PLUS_MINUS}")
