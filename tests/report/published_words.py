@@ -35,7 +35,7 @@ from tests.plans import COUNTS, make_data, make_entry, make_plan
 
 PUBLISHED = Path(__file__).parents[2] / "studies" / "results"
 NUM_SEEDS, NUM_KEPT = 8, 3
-MARGIN = 2.0  # of every published study
+MARGIN = 2.0  # every published study has this one
 CLAIMS = ("better", "worse")
 Rule = Literal["earlier", "present"]
 Key = tuple[str, str, str, str, str]  # family, factor, level, against, where

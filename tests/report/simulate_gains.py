@@ -24,7 +24,7 @@ EFFECT = 2.0  # standard deviations of a paired difference of scores
 class GainRates:
     """How gains behave with some number of untrained encoders per seed."""
 
-    variance: float  # of a paired difference of gains, relative to one untrained encoder
+    variance: float  # paired difference of gains; 1: that with one untrained encoder
     false_words: float  # share of studies of equal levels with any better or worse
     power: float  # share of true differences found
 

@@ -18,7 +18,7 @@ from tests.report.drawn_clips import write_drawn_clips
 NASTY = ["100 % & more_of #1", r"$x$ {y} ~^ \z\\", "[red] * <a|b>", "*star", "-- \"q\" 'r' `s`"]
 ESCAPED = r"\\(?:[%&#$_{}]|\\\*?|[A-Za-z]+\*?)"  # a sign, a row break, or a command
 HEAD = (
-    r"\\begin\{tabular\}\[b\]\{@\{\}.@\{\}\}(.*?)\\end\{tabular\}"  # of a column, in several lines
+    r"\\begin\{tabular\}\[b\]\{@\{\}.@\{\}\}(.*?)\\end\{tabular\}"  # column heads of several lines
 )
 
 

@@ -20,7 +20,7 @@ HEAD_LINES = 3  # lines of a panel: heads in two lines, rules, and the space abo
 LONG_TEXT = 16  # characters; a column of text with longer cells breaks its lines
 PIECE = 12  # characters after which a word may be broken
 _NARROW, _BROAD = set(".,:;'|!iIjl()[]/ -"), set(f"mwMW%+@={MINUS}{PLUS_MINUS}")
-_SMALL = 7 / 8  # of \scriptsize relative to \footnotesize
+_SMALL = 7 / 8  # size of \scriptsize relative to \footnotesize
 
 
 @dataclass(frozen=True)
