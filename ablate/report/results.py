@@ -175,17 +175,21 @@ def _read_further_inits(
 ) -> dict[str, tuple[RunResult, ...]]:
     """Reads the further untrained encoders of every trial, by the fingerprint of the trial.
 
-    Empty unless all have been scored: else gains of some trials would have more noise than others.
+    Those of a study, or of its confirmation, are used only if all have been scored: else gains of
+    some trials would have more noise than those of others.
     """
-    further = {}
-    for planned in plan.trials:
-        runs = tuple(map(read, planned.further_inits))
-        if (
-            not runs
-            or compute_random_init_score(plan, planned, runs, _get_probe_key(plan, planned)) is None
-        ):
-            return {}
-        further[planned.fingerprint] = runs
+    further: dict[str, tuple[RunResult, ...]] = {}
+    for confirms in (False, True):
+        trials = [planned for planned in plan.trials if planned.confirms == confirms]
+        inits = [tuple(map(read, planned.further_inits)) for planned in trials]
+        keys = [_get_probe_key(plan, planned) for planned in trials]
+        scores = [
+            compute_random_init_score(plan, planned, runs, key) if runs else None
+            for planned, runs, key in zip(trials, inits, keys, strict=True)
+        ]
+        if None not in scores:
+            names = [planned.fingerprint for planned in trials]
+            further |= dict(zip(names, inits, strict=True))
     return further
 
 
