@@ -45,6 +45,7 @@ baseline:
   budget: {steps: 9}
 factors: {patchifier: {squares: {type: Squares}, strips: {type: Strips}}}
 seeds: 2
+random_inits: 1
 probes: {knn: {type: KNN, k: 10}}
 score: knn.mean
 slurm: {profile: site.yaml, levels: {patchifier: {strips: {memory: 64G}}}}
