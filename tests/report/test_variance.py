@@ -82,6 +82,11 @@ def test_seeds_folds_and_probe_seeds_have_a_deviation_each(builder: StudyBuilder
     shares = {row["source"]: row["sd"] for row in build_spread_table(results).rows}
     within = [variance([t.score or 0 for t in trials]) for trials in results.variants().values()]
     assert shares["pre-training seeds"] == pytest.approx(np.mean(within) ** 0.5)
+    untrained = [
+        variance([trial.random_init_score or 0 for trial in trials])
+        for trials in results.variants().values()
+    ]
+    assert shares["random inits"] == pytest.approx(np.mean(untrained) ** 0.5)
     assert shares["folds"] == pytest.approx((variance(folds) / 4 / len(TASKS)) ** 0.5)
     assert shares["probe seeds"] == pytest.approx((variance(seeds) / 2 / len(TASKS)) ** 0.5)
 
@@ -91,12 +96,14 @@ def test_a_variant_without_two_scores_is_not_counted(builder: StudyBuilder) -> N
     first = next(iter(results.variants()))
     lone = [id(trial) for trial in results.variants()[first][1:]]
     trials = tuple(replace(t, score=None) if id(t) in lone else t for t in results.trials)
-    [row] = build_spread_table(replace(results, trials=trials)).rows
-    assert f"{len(results.variants()) - 1} variants" in row.values()
+    trained, untrained = build_spread_table(replace(results, trials=trials)).rows
+    assert f"{len(results.variants()) - 1} variants" in trained.values()
+    assert f"{len(results.variants())} variants" in untrained.values()
 
 
 def test_a_probe_without_folds_has_no_row_of_folds(builder: StudyBuilder) -> None:
     assert [row["source"] for row in build_spread_table(builder.results()).rows] == [
-        "pre-training seeds"
+        "pre-training seeds",
+        "random inits",
     ]
     assert ProbeScore(task="a", probe="b", pooling="c", valid=None, test=1.0).folds == ()

@@ -61,15 +61,13 @@ def build_spread_table(results: Results) -> Table:
         [trial.score for trial in trials if trial.score is not None]
         for trials in results.variants().values()
     ]
-    several = sum(len(scores) > 1 for scores in variants)
     untrained = [_list_untrained_scores(results.plan, t) for t in results.variants().values()]
+    several, several_untrained = (
+        f"{sum(len(scores) > 1 for scores in groups)} variants" for groups in (variants, untrained)
+    )
     rows = (
-        _build_component(
-            "pre-training seeds", _compute_pooled_variance(variants), f"{several} variants"
-        ),
-        _build_component(
-            "random inits", _compute_pooled_variance(untrained), f"{several} variants"
-        ),
+        _build_component("pre-training seeds", _compute_pooled_variance(variants), several),
+        _build_component("random inits", _compute_pooled_variance(untrained), several_untrained),
         _build_component(
             "probe seeds", _compute_repeat_variance(runs, "seeds"), f"{len(runs)} runs"
         ),
