@@ -45,10 +45,10 @@ baseline:
   budget: {steps: 9}
 factors: {patchifier: {squares: {type: Squares}, strips: {type: Strips}}}
 seeds: 2
-random_inits: 1
 probes: {knn: {type: KNN, k: 10}}
 score: knn.mean
 slurm: {profile: site.yaml, levels: {patchifier: {strips: {memory: 64G}}}}
+random_inits: 1
 """
 LABELS = st.fixed_dictionaries(
     {}, optional={name: st.sampled_from("abc") for name in ("encoder", "masker")}
