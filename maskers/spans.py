@@ -235,20 +235,19 @@ def draw_nominal_spans(
         sets: Shape of the sets that are drawn for each clip.
     """
     size = columns.sum(dim=1).view(-1, *[1] * len(sets)).expand(-1, *sets)
-    shape, time = size.shape, columns.shape[1]
-    lengths = torch.full(shape, length)
-    if last:
-        lengths = lengths.minimum(size // 4).clamp(min=1)
+    shape, places = size.shape, torch.arange(columns.shape[1])
+    lengths = (size // 4).clamp(1, length) if last else torch.full(shape, length)
     spans = (ratio * size / lengths + torch.rand(shape, generator=generator)).long().clamp(min=1)
     starts = size - lengths + 1
     if not last:
         starts = torch.where(size - lengths > spans, size - lengths, spans + 1)
     starts = starts.clamp(min=1).minimum(size)
-    among = torch.arange(time) < starts.unsqueeze(-1)
+    among = places < starts.unsqueeze(-1)
     begun = choose(spans.minimum(starts), among=among, generator=generator).cumsum(dim=-1)
-    before = torch.arange(time) - lengths.unsqueeze(-1)
+    before = places - lengths.unsqueeze(-1)
     ended = begun.gather(-1, before.clamp(min=0)).masked_fill(before < 0, 0)
-    return (begun > ended) & (torch.arange(time) < size.unsqueeze(-1))
+    covered = begun > ended
+    return covered if last else covered & (places < size.unsqueeze(-1))
 
 
 def _choose_first_reached(

@@ -140,11 +140,13 @@ def _draw_until_enough(
     least = (columns.sum(dim=1) * min_context).clamp(min=1)
     visible, sets = draw_columns(columns)
     pending = torch.arange(len(valid))
+    drawn = visible
     for _ in range(REDRAWS):
-        pending = pending[visible[pending].sum(dim=1) < least[pending]]
+        pending = pending[drawn.sum(dim=1) < least[pending]]
         if len(pending) == 0:
             break
-        visible[pending], sets[pending] = draw_columns(columns[pending])
+        drawn, drawn_sets = draw_columns(columns[pending])
+        visible[pending], sets[pending] = drawn, drawn_sets
     context, targets = fill_columns(grid, visible) & valid, fill_columns(grid, sets)
     targets &= valid.unsqueeze(1)
     if len(pending):

@@ -4,6 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ablate.core.device import on_device
 from ablate.model.packing import pad_segments
 from ablate.model.segments import Segments
 
@@ -31,7 +32,7 @@ def average_attention(
         for part in (query, key)
     )
     allowed = segments.allowed_on(query.device)
-    real = segments.real.to(query.device)
+    real = on_device(segments.real, query.device)
     queries = queries[:, :, :1] if from_first else queries
     step = max(1, CELLS // (heads * queries.shape[2] * keys.shape[2]))
     received = torch.cat(
