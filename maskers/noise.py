@@ -15,17 +15,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.model.mask_sampling import choose, choose_lowest, round_share
 from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, check_range
-from maskers.sampling import check_ratio, hide_rest
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from maskers.sampling import check_ratio, hide_rest, swap_one_by_one
 
 MOST_SINGLE_SWAPS = 1024  # patches; on larger grids many of them move at a time
 ROUNDS = (0.4, 0.3, 0.2, 0.15, 0.1, 0.08, 0.06, 0.04)  # share of the visible patches that moves
@@ -172,7 +167,7 @@ class VoidAndCluster(AbstractMasker):
         kernel = self._build_repulsion(grid)
         density = (seen + (1 - self.ratio) * ~valid).double() @ kernel
         density += 1e-9 * torch.rand(density.shape, generator=generator)  # breaks ties at random
-        _swap_one_by_one(
+        swap_one_by_one(
             density.numpy(),
             kernel.numpy(),
             seen.numpy(),
@@ -230,36 +225,6 @@ class VoidAndCluster(AbstractMasker):
         rarer = min(self.ratio, 1 - self.ratio)
         spacing = max(rarer**-0.5, 1 / (rarer * grid.freq))
         return 0.4 * float(spacing)  # a wider one lets patches touch in pairs
-
-
-def _swap_one_by_one(
-    density: Floats, kernel: Floats, seen: Bools, valid: Bools, *, swaps: int
-) -> None:
-    """Moves the patch of highest density in `seen` to where it is lowest, again and again.
-
-    On numpy, whose `argmax` of short rows is several times as fast as torch's.
-
-    Args:
-        density: float64 (batch, patches); changed in place.
-        kernel: What each patch adds to the density at every other, (patches, patches).
-        seen: bool (batch, patches); changed in place.
-        valid: bool (batch, patches).
-        swaps: Greatest number of swaps.
-    """
-    rows = np.arange(len(density))
-    is_cluster = np.where(seen, 0.0, -np.inf)  # added to the density, leaves only visible patches
-    is_void = np.where(valid & ~seen, 0.0, np.inf)
-    masked = np.empty_like(density)
-    for _ in range(swaps):
-        cluster = np.add(density, is_cluster, out=masked).argmax(axis=1)
-        density -= kernel[cluster]
-        is_cluster[rows, cluster], is_void[rows, cluster] = -np.inf, 0.0
-        void = np.add(density, is_void, out=masked).argmin(axis=1)
-        density += kernel[void]
-        is_cluster[rows, void], is_void[rows, void] = 0.0, np.inf
-        if np.array_equal(cluster, void):
-            break
-    seen[:] = is_cluster == 0
 
 
 def _build_ring_kernel(places: Tensor, sigma: float) -> Tensor:

@@ -22,6 +22,7 @@ def compute_model_content(
     patches: Tensor,
     valid: Tensor,
     rng: StepRandom,
+    progress: float = 0.0,
 ) -> Tensor:
     """Computes features, attention or losses of the patches of some clips, without gradient.
 
@@ -32,6 +33,7 @@ def compute_model_content(
         patches: `(clips, patches, pixels)` on the training device.
         valid: bool `(clips, patches)` on the CPU.
         rng: Random numbers of the step.
+        progress: The share of training that is done, in [0, 1].
 
     Returns:
         float32 `(clips, patches, dim)` on the CPU; zero for padding. `dim` is 1 for attention and
@@ -39,7 +41,9 @@ def compute_model_content(
     """
     with torch.no_grad():
         if needs == "loss":
-            return measure_patch_losses(jepa, objective, patches, valid, rng).unsqueeze(-1).cpu()
+            losses = measure_patch_losses(jepa, objective, patches, valid, rng, progress)
+            jepa.target.discard_pending()  # the step has not begun
+            return losses.unsqueeze(-1).cpu()
         packing = pack(valid, patches.device)
         if needs == "attention":
             tokens = jepa.probed_encoder.measure_attention(patches, packing).unsqueeze(-1)
@@ -49,12 +53,18 @@ def compute_model_content(
 
 
 def measure_patch_losses(
-    jepa: JEPA, objective: AbstractObjective, patches: Tensor, valid: Tensor, rng: StepRandom
+    jepa: JEPA,
+    objective: AbstractObjective,
+    patches: Tensor,
+    valid: Tensor,
+    rng: StepRandom,
+    progress: float,
 ) -> Tensor:
     """Measures how well each patch is predicted from half of the others, `(clips, patches)`.
 
     The valid patches of each clip are divided into two random halves, and each is predicted from
-    the other. The losses are those of `objective` before they are averaged; padding has 0.
+    the other. The losses are those of `objective` before they are averaged; padding has 0. The
+    arguments are those of `compute_model_content`.
     """
     count = valid.sum(dim=1)
     halves = generator(rng.seed, "halves", rng.step)
@@ -62,7 +72,7 @@ def measure_patch_losses(
     losses = torch.zeros(valid.shape, device=patches.device)
     for context, target in ((first, valid & ~first), (valid & ~first, first)):
         mask = Mask(context, target.unsqueeze(1))
-        prediction = jepa(patches, mask, valid, rng=rng)
+        prediction = jepa(patches, mask, valid, rng=rng, progress=progress)
         distance = objective.distance(prediction.predicted, prediction.target, prediction.query)
         losses.view(-1).index_copy_(0, prediction.query.targets.index, distance.float())
     return losses

@@ -146,7 +146,7 @@ class Trainer:
             grid=self.grid,
             valid=valid,
             progress=ramp(step, self.budget.steps),
-            content=self._content(batch, valid, StepRandom(self.seed, step)),
+            content=self._content(batch, valid, step),
         )
         drawn, copies = self.masker.draw(clips, rng), self.masker.promises.copies
         mask = truncate(drawn, self.batching, rng, copies=copies)
@@ -324,14 +324,20 @@ class Trainer:
     def _momentum(self, step: int) -> float:
         return self.optimizer.momentum_at(step, self.budget.steps)
 
-    def _content(self, batch: Batch, valid: Tensor, rng: StepRandom) -> Tensor | None:
+    def _content(self, batch: Batch, valid: Tensor, step: int) -> Tensor | None:
         """Returns what the masker needs, (clips, patches, dim) on the CPU; padding is zero."""
         needs = self.masker.promises.needs
         if needs is None or needs == "patches":
             return self.patchifier.cut(batch.mels) if needs else None
         with self._autocast():
             return compute_model_content(
-                needs, self.jepa, self.objective, self._cut(batch), valid, rng
+                needs,
+                self.jepa,
+                self.objective,
+                self._cut(batch),
+                valid,
+                StepRandom(self.seed, step),
+                ramp(step, self.budget.steps),
             )
 
     def _cut(self, batch: Batch) -> Tensor:

@@ -5,11 +5,15 @@ import torch
 
 import maskers
 from ablate.core.random import StepRandom, generator
+from ablate.model.class_head import ClassHead
+from ablate.model.class_objective import DistanceAndClasses
+from ablate.model.class_target import Classes
 from ablate.model.mask_sampling import choose
 from ablate.model.masking import Mask
 from ablate.model.objectives import L2
 from ablate.model.packing import pack
 from ablate.model.positions import Rotary2D
+from ablate.model.predictor import Joint
 from ablate.model.vit import ViT
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.mask_content import compute_model_content
@@ -68,6 +72,15 @@ def test_losses_equal_those_of_each_clip_whose_halves_predict_each_other(new_tra
             expected[target] = (one.predicted - one.target).square().mean(dim=1).detach()
         assert torch.allclose(losses[clip], expected, atol=1e-5)
         assert (losses[clip][row] > 0).all()
+
+
+def test_measuring_losses_leaves_no_trace_in_the_target(new_trainer):
+    predictor = ClassHead(predictor=Joint(dim=16, layers=1, heads=2), hidden=8, bottleneck=4)
+    trainer = new_trainer(target=Classes(classes=5), predictor=predictor)
+    patches, valid = draw_clips(trainer)
+    objective, rng = DistanceAndClasses(classes=5), StepRandom(0, step=3)
+    assert (compute_model_content("loss", trainer.jepa, objective, patches, valid, rng) > 0).any()
+    assert not trainer.jepa.target.sums.any()
 
 
 GUIDED = {
