@@ -18,6 +18,8 @@ from ablate.model.mask_sampling import choose, choose_lowest
 from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_range
 from maskers.sampling import break_ties, check_ratio, count_hidden, draw_race_keys, hide_rest
 
+CACHED = 2**18  # values that fit the cache of a core
+
 
 @dataclass(frozen=True, kw_only=True)
 class VarianceWeighted(AbstractMasker):
@@ -204,12 +206,14 @@ class Informed(AbstractMasker):
         )
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
-        valid = clips.valid
-        features = clips.get_content(self).float() * valid.unsqueeze(-1)
-        left = _find_first_side(features, valid)
-        sides = torch.stack([valid & left, valid & ~left], dim=1).float()
-        centres = F.normalize(sides @ features, dim=-1)  # (batch, sides, dim)
-        cosines = (features @ centres.mT).amax(dim=-1) / features.norm(dim=-1).clamp(min=1e-12)
+        valid, content = clips.valid, clips.get_content(self)
+        step = max(1, CACHED // content[0].numel())  # clips
+        cosines = torch.cat(
+            [
+                _compare_with_centres(content[clip : clip + step], valid[clip : clip + step])
+                for clip in range(0, clips.batch, step)
+            ]
+        )
         keys = break_ties(cosines.double(), generator)
         hidden = choose_lowest(count_hidden(valid, self.ratio), keys, among=valid)
         hidden = _add_hints(hidden, self.hint_ratio, valid=valid, generator=generator)
@@ -221,7 +225,7 @@ def _compute_spread(patches: Tensor, measure: Literal["mad", "variance"]) -> Ten
 
     One megabyte at a time, in one buffer, fits the cache of a core: four times faster.
     """
-    step = max(1, 2**18 // patches[0].numel())  # clips
+    step = max(1, CACHED // patches[0].numel())  # clips
     buffer = torch.empty_like(patches[:step])
     spread = torch.empty(patches.shape[:2], dtype=patches.dtype)
     for clip in range(0, len(patches), step):
@@ -239,6 +243,16 @@ def _add_hints(
     number = (hidden.sum(dim=1) * share).long()
     hidden = hidden & ~choose(number, among=hidden, generator=generator)
     return hidden | choose(number, among=valid & ~hidden, generator=generator)
+
+
+def _compare_with_centres(content: Tensor, valid: Tensor) -> Tensor:
+    """Computes the cosine of each patch with the nearer of two centres, (clips, patches)."""
+    features = content.float() * valid.unsqueeze(-1)
+    left = _find_first_side(features, valid)
+    sides = torch.stack([valid & left, valid & ~left], dim=1).float()
+    centres = F.normalize(sides @ features, dim=-1)  # (clips, sides, dim)
+    lengths: Tensor = features.norm(dim=-1)
+    return (features @ centres.mT).amax(dim=-1) / lengths.clamp(min=1e-12)
 
 
 def _find_first_side(features: Tensor, valid: Tensor) -> Tensor:
