@@ -3,9 +3,7 @@
 import math
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.model.mask_sampling import choose, draw_uniform, leave_visible
@@ -95,39 +93,6 @@ def place_rectangles(
 def cross(rows: Tensor, times: Tensor) -> Tensor:
     """Marks the patches in both rows (..., freq) and columns (..., time), bool (..., patches)."""
     return (rows.unsqueeze(-1) & times.unsqueeze(-2)).flatten(-2)
-
-
-def hide_fitting(
-    cells: NDArray[np.bool_],
-    left: NDArray[np.int64],
-    sides: tuple[NDArray[np.float32], NDArray[np.float32]],
-    placed: NDArray[np.float32],
-    columns: NDArray[np.int64],
-    active: NDArray[np.bool_],
-) -> NDArray[np.bool_]:
-    """Hides one rectangle per sample where it fits, and returns where it did, bool (batch,).
-
-    Args:
-        cells: The hidden patches, bool (batch, freq, time); changed in place.
-        left: How many more patches may be hidden, (batch,).
-        sides: Height and width of the rectangle, each (batch,).
-        placed: Its place on either axis, in [0, 1), (2, batch).
-        columns: Number of valid columns, (batch,).
-        active: Samples that may hide more, bool (batch,).
-    """
-    freq = cells.shape[1]
-    (height, width), fits = sides, np.zeros(len(cells), dtype=bool)
-    may_fit = active & (height < freq) & (width < columns) & (np.minimum(height, width) > 0)
-    for sample in may_fit.nonzero()[0]:
-        rows, times = int(height[sample]), int(width[sample])
-        top = int(placed[0, sample] * np.float32(freq - rows + 1))
-        start = int(placed[1, sample] * np.float32(columns[sample] - times + 1))
-        block = cells[sample, top : top + rows, start : start + times]
-        count = block.size - int(block.sum())
-        if 0 < count <= left[sample]:
-            block[:] = True
-            fits[sample] = True
-    return fits
 
 
 def mark_covered(rows: Tensor, times: Tensor) -> Tensor:

@@ -18,9 +18,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ablate.model.mask_loops import swap_one_by_one
 from ablate.model.mask_sampling import choose, choose_lowest, round_share
 from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, check_range
-from maskers.sampling import check_ratio, hide_rest, swap_one_by_one
+from maskers.sampling import check_ratio, hide_rest
 
 MOST_SINGLE_SWAPS = 1024  # patches; on larger grids many of them move at a time
 ROUNDS = (0.4, 0.3, 0.2, 0.15, 0.1, 0.08, 0.06, 0.04)  # share of the visible patches that moves
@@ -167,11 +168,11 @@ class VoidAndCluster(AbstractMasker):
         kernel = self._build_repulsion(grid)
         density = (seen + (1 - self.ratio) * ~valid).double() @ kernel
         density += 1e-9 * torch.rand(density.shape, generator=generator)  # breaks ties at random
-        swap_one_by_one(
-            density.numpy(),
-            kernel.numpy(),
-            seen.numpy(),
-            valid.numpy(),
+        seen = swap_one_by_one(
+            density,
+            kernel,
+            seen,
+            valid,
             swaps=math.ceil(self.swaps * int(number.max())),
         )
         return hide_rest(seen, valid)

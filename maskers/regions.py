@@ -20,16 +20,15 @@ complete it, and a block may be as high as the grid.
 
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ablate.model.mask_loops import cover_with_rectangles
 from ablate.model.mask_sampling import choose, choose_lowest, draw_uniform, round_share
 from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, check_range
 from maskers.geometry import (
     EDGES,
     cross,
-    hide_fitting,
     mark_covered,
     mark_interval,
     place_rectangles,
@@ -216,23 +215,16 @@ class BlockWise(AbstractMasker):
 
     def _draw_reference(self, clips: Clips, number: Tensor, generator: torch.Generator) -> Mask:
         """Draws rectangles as the code of BEiT does; a sample without any hides one patch."""
-        valid, columns = clips.valid, clips.num_columns.numpy()
-        cells = np.zeros((clips.batch, clips.grid.freq, clips.grid.time), dtype=bool)
-        wanted, failures = number.numpy(), np.zeros(clips.batch, dtype=int)
-        logs = torch.tensor(self.aspect).log()
-        for _ in range(ATTEMPTS * self.max_steps):
-            left = wanted - cells.sum(axis=(1, 2))
-            active = (left > 0) & (failures < ATTEMPTS)
-            if not active.any():
-                break
-            share = torch.rand(left.shape, generator=generator).numpy()
-            area = self.min_patches + (left - self.min_patches).astype(np.float32) * share
-            ratio = draw_uniform(left.shape, logs[0].item(), logs[1].item(), generator).exp()
-            sides = np.sqrt(area * ratio.numpy()).round(), np.sqrt(area / ratio.numpy()).round()
-            placed = torch.rand((2, *left.shape), generator=generator).numpy()
-            fits = hide_fitting(cells, left, sides, placed, columns, active)
-            failures = np.where(fits, 0, failures + 1)
-        hidden = torch.from_numpy(cells).flatten(1)
+        valid = clips.valid
+        hidden = cover_with_rectangles(
+            clips,
+            number,
+            least=self.min_patches,
+            aspect=self.aspect,
+            attempts=ATTEMPTS,
+            max_steps=ATTEMPTS * self.max_steps,
+            generator=generator,
+        )
         empty = ~hidden.any(dim=1)
         hidden |= choose(empty.long(), among=valid, generator=generator)
         return Mask(valid & ~hidden, hidden.unsqueeze(1), empty)

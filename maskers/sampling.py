@@ -1,8 +1,6 @@
 """Chooses patches for unstructured, noise-shaped and content-aware maskers."""
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ablate.model.mask_sampling import choose, round_share
@@ -44,41 +42,6 @@ def draw_race_keys(log_weight: Tensor, generator: torch.Generator) -> Tensor:
 def break_ties(scores: Tensor, generator: torch.Generator) -> Tensor:
     """Adds noise that orders equal scores at random, too small to reorder others."""
     return scores + 1e-12 * torch.rand(scores.shape, generator=generator, dtype=torch.double)
-
-
-def swap_one_by_one(
-    density: NDArray[np.float64],
-    kernel: NDArray[np.float64],
-    seen: NDArray[np.bool_],
-    valid: NDArray[np.bool_],
-    *,
-    swaps: int,
-) -> None:
-    """Moves the patch of highest density in `seen` to where it is lowest, again and again.
-
-    On numpy, whose `argmax` of short rows is several times as fast as torch's.
-
-    Args:
-        density: float64 (batch, patches); changed in place.
-        kernel: What each patch adds to the density at every other, (patches, patches).
-        seen: bool (batch, patches); changed in place.
-        valid: bool (batch, patches).
-        swaps: Greatest number of swaps.
-    """
-    rows = np.arange(len(density))
-    is_cluster = np.where(seen, 0.0, -np.inf)  # added to the density, leaves only visible patches
-    is_void = np.where(valid & ~seen, 0.0, np.inf)
-    masked = np.empty_like(density)
-    for _ in range(swaps):
-        cluster = np.add(density, is_cluster, out=masked).argmax(axis=1)
-        density -= kernel[cluster]
-        is_cluster[rows, cluster], is_void[rows, cluster] = -np.inf, 0.0
-        void = np.add(density, is_void, out=masked).argmin(axis=1)
-        density += kernel[void]
-        is_cluster[rows, void], is_void[rows, void] = 0.0, np.inf
-        if np.array_equal(cluster, void):
-            break
-    seen[:] = is_cluster == 0
 
 
 def scatter(

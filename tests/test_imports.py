@@ -56,7 +56,7 @@ THIRD_PARTY = {  # library -> the one place that may import it
     "yaml": ("ablate/config/",),
 }
 TORCH = {"torch", "torchaudio", "xformers", "einops"}
-MASKING = ("ablate.model.masking", "ablate.model.mask_sampling")
+MASKING = tuple(f"ablate.model.{name}" for name in ("masking", "mask_sampling", "mask_loops"))
 MASKERS_IMPORT = {"torch", "einops", "maskers", *sys.stdlib_module_names}
 
 FILES = {
