@@ -24,7 +24,7 @@ _SMALL = 7 / 8  # size of \scriptsize relative to \footnotesize
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """How a table is set: its width, its letters, and the columns of each panel."""
 
     is_wide: bool  # as wide as the page instead of a column
@@ -32,7 +32,9 @@ class Layout:
     panels: tuple[tuple[Column, ...], ...]
 
 
-def arrange_columns(columns: Sequence[Column], rows: Sequence[Row], *, wide: bool | None) -> Layout:
+def arrange_columns(
+    columns: Sequence[Column], rows: Sequence[Row], *, wide: bool | None
+) -> TableLayout:
     """Arranges columns in panels that fit; by default, as wide as they need to be."""
     points = _estimate_points(columns, rows)
     is_wide = points > COLUMN_POINTS if wide is None else wide
@@ -48,10 +50,10 @@ def arrange_columns(columns: Sequence[Column], rows: Sequence[Row], *, wide: boo
             panels.append((*repeated, column))
         else:
             panels[-1] = wider
-    return Layout(is_wide, is_small, tuple(panels))
+    return TableLayout(is_wide, is_small, tuple(panels))
 
 
-def split_rows(layout: Layout, rows: Sequence[Row]) -> list[list[Row]]:
+def split_rows(layout: TableLayout, rows: Sequence[Row]) -> list[list[Row]]:
     """Splits rows into equally long groups that fit on a page each, with all panels."""
     lines = [sum(_count_lines(panel, row, rows, layout) for panel in layout.panels) for row in rows]
     fitting = max(PAGE_LINES - HEAD_LINES * len(layout.panels), 1)
@@ -138,7 +140,9 @@ def _measure(text: str) -> float:
     )
 
 
-def _count_lines(panel: Sequence[Column], row: Row, rows: Sequence[Row], layout: Layout) -> int:
+def _count_lines(
+    panel: Sequence[Column], row: Row, rows: Sequence[Row], layout: TableLayout
+) -> int:
     """Estimates the lines that a row takes in a panel."""
     weights = compute_weights(panel, rows)
     wrapped = [
