@@ -4,7 +4,6 @@ The frames, and their order in the store, do not depend on the number of process
 """
 
 import logging
-import os
 import time
 from typing import Self
 
@@ -13,6 +12,7 @@ from ablate.audio.decoder_pool import DecoderFailedError, DecoderPool
 from ablate.audio.front_end import AbstractFrontEnd
 from ablate.audio.source import AbstractSource
 from ablate.audio.store_journal import Journal, Keys
+from ablate.core.cores import count_cores
 
 TRIAL_SECONDS = 2.0  # after which the time that is left is estimated
 MIN_SECONDS_LEFT = 8.0  # a process takes about two seconds to start
@@ -85,13 +85,6 @@ class ClipDecoder:
         if self._pool is not None:
             self._pool.__exit__()
             self._pool = None
-
-
-def count_cores() -> int:
-    """Returns the number of cores that this process may use, or that its SLURM job asked for."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    requested = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return min(allowed, int(requested)) if requested.isdigit() else allowed
 
 
 def write_clip(decoding: Decoding, key: Keys, journal: Journal) -> int:

@@ -9,6 +9,7 @@ import shutil
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -95,7 +96,7 @@ class DecodedParts:
         """Yields the frames of a clip and returns its facts. Raises `DamagedFileError`."""
         record, file = self._records[part][row], self._folders[part] / "frames"
         left, checksum = int(record["frames"]), 0
-        with file.open("rb") as frames:
+        with _open_part(file) as frames:
             frames.seek(int(record["first"]) * 2 * self._bands)
             while left:
                 content = frames.read(min(left, _BLOCK) * 2 * self._bands)
@@ -107,3 +108,10 @@ class DecodedParts:
         if checksum != int(record["checksum"]):
             raise DamagedFileError(file, "does not match a checksum")
         return ClipFacts(bytes(record["digest"]).decode(), int(record["flags"]))
+
+
+def _open_part(file: Path) -> BinaryIO:
+    try:
+        return file.open("rb")
+    except FileNotFoundError as error:
+        raise DamagedFileError(file, "is missing") from error

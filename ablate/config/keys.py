@@ -135,7 +135,7 @@ class StudyFile(StudySection):
     random_inits: RandomInits = Field(
         default=4,
         description="untrained encoders per seed whose mean score a gain subtracts, in studies "
-        "whose encoders differ before training; they are only scored",
+        "whose encoders differ before training; they are only scored, by every probe",
     )
     match_budget: MatchBudget | None = Field(
         default=None, description="resource of which every variant gets as much as the baseline"

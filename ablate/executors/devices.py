@@ -1,6 +1,6 @@
 """Assigns a device to each worker of a machine."""
 
-import os
+from ablate.core.cores import count_cores
 
 
 def assign_devices(num_gpus: int, num_workers: int | None, num_ranks: int) -> list[str]:
@@ -20,10 +20,3 @@ def assign_devices(num_gpus: int, num_workers: int | None, num_ranks: int) -> li
     slots = max(1, (num_gpus or count_cores()) // num_ranks)
     count = num_workers or slots
     return [f"cuda:{index % slots * num_ranks}" if num_gpus else "cpu" for index in range(count)]
-
-
-def count_cores() -> int:
-    """Returns the number of CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

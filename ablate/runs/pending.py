@@ -66,7 +66,7 @@ class PendingWork:
     ) -> list[RunJob]:
         """Writes the configurations of all runs that are left; returns their jobs.
 
-        Damaged records of runs that are done are written again.
+        Records and configurations of finished runs that cannot be read are written again.
 
         References are short, so they come last.
 
@@ -81,6 +81,7 @@ class PendingWork:
             store.write_config(runs / run.fingerprint, kind=run.kind, settings=run.settings)
         for run in self.done if write else ():
             repair_record(runs / run.fingerprint)
+            store.repair_config(runs / run.fingerprint, kind=run.kind, settings=run.settings)
         return [
             RunJob(
                 runs / run.fingerprint,

@@ -83,11 +83,21 @@ def write_config(folder: Path, *, kind: RunKind, settings: Mapping[str, Any]) ->
     It may differ in the location of the data, which the folder's name does not depend on.
     """
     config = RunConfig(kind=kind, settings=dict(settings))
-    written: RunConfig | None = None
-    with suppress(DamagedFileError, FormatError):
-        written = RunConfig.find(folder / CONFIG_FILE)
-    if written != config:
+    if _find_config(folder) != config:
         config.write(folder / CONFIG_FILE)
+
+
+def repair_config(folder: Path, *, kind: RunKind, settings: Mapping[str, Any]) -> None:
+    """Writes the `config.json` of a finished run again if it cannot be read, if this user may."""
+    if _find_config(folder) is None:
+        with suppress(OSError):  # runs of a colleague, or an archive
+            RunConfig(kind=kind, settings=dict(settings)).write(folder / CONFIG_FILE)
+
+
+def _find_config(folder: Path) -> RunConfig | None:
+    with suppress(DamagedFileError, FormatError):
+        return RunConfig.find(folder / CONFIG_FILE)
+    return None
 
 
 def read_status(folder: Path) -> RunStatus:

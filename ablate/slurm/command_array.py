@@ -27,6 +27,7 @@ from ablate.slurm.requeue import REQUEUE_SIGNALS, requeue
 MODULE = "ablate.slurm.command_array"
 COMMAND_MODULE = "ablate.study.job"  # that a job runs
 ARRAY_FILE = "array.json"  # the array that was submitted last
+COMMAND_FILE = "command.json"  # what each job of a submission runs
 SNAPSHOT_FILE = "study.json"
 # folder below that of a study's submissions -> what one of its jobs is called
 KINDS = {"sweep": "sweep worker", "decode": "decoding job", "join": "joining job"}
@@ -45,7 +46,7 @@ def find_studies(reports: Path) -> list[str]:
 
 def format_sbatch(profile: Profile, folder: Path, name: str, count: int, *, after: str = "") -> str:
     """Returns the sbatch script that `submit_array` would submit for `count` jobs."""
-    spec = folder.absolute() / "SUBMISSION" / ARRAY_FILE
+    spec = folder.absolute() / "SUBMISSION" / COMMAND_FILE
     return _format_script(profile, spec, name, count, after)
 
 
@@ -91,7 +92,7 @@ def submit_array(
             return present
         home = folder.absolute() / secrets.token_hex(4)
         (home / "logs").mkdir(parents=True)
-        spec = home / ARRAY_FILE
+        spec = home / COMMAND_FILE
         study = home / SNAPSHOT_FILE
         command = ["-m", COMMAND_MODULE, str(study), *arguments]
         CommandJob(command=command, max_requeues=profile.max_requeues).write(spec)

@@ -71,7 +71,10 @@ class Job:
             with ThreadPoolExecutor(self._at_once) as executor:
                 for thread in [executor.submit(self._run_all, todo) for _ in range(self._at_once)]:
                     thread.result()
-            self._run_all(collections.deque(sorted(self._out_of_memory)))
+            alone = collections.deque(sorted(self._out_of_memory))
+            self._run_all(alone)
+            for folder in alone:  # there was no time to try these again
+                replace_end(folder, "preempted", "out of memory beside other trials")
         if self.signal in REQUEUE_SIGNALS and not all(
             self._get_mark(folder).exists() for folder in self._pack
         ):

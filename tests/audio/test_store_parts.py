@@ -121,6 +121,14 @@ def test_a_clip_that_a_part_has_damaged_is_decoded_again(
     assert open_and_read(sounds, tmp_path) == alone
 
 
+def test_a_clip_whose_part_has_lost_its_frames_is_decoded_again(
+    sounds: Folder, alone: dict[str, bytes], tmp_path: Path
+) -> None:
+    decode(sounds, tmp_path, 1)
+    (get_part_folder(get_store(sounds, tmp_path), 1, NUM_PARTS) / "frames").unlink()
+    assert open_and_read(sounds, tmp_path) == alone
+
+
 def test_a_part_that_is_being_written_is_kept(sounds: Folder, tmp_path: Path) -> None:
     decode(sounds, tmp_path, 0)
     folder = get_part_folder(get_store(sounds, tmp_path), 0, NUM_PARTS)

@@ -45,7 +45,9 @@ def test_a_record_comes_back_from_json_as_it_was(record: Example) -> None:
 
 @given(record=EXAMPLES)
 @example(record=Example(count=1, words={"path": "caf\udce9.wav"}))
-def test_the_text_of_a_record_is_its_json(record: Example) -> None:
+@example(record=Example(count=1, words={"path": "caf\u00e9.wav"}))
+def test_the_text_of_a_record_is_its_json_in_ascii(record: Example) -> None:
+    assert record.to_text().isascii()  # pipes may have another encoding
     assert json.loads(record.to_text()) == json.loads(json.dumps(record.to_json()))
 
 

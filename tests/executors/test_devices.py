@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.executors.devices import assign_devices, count_cores
+from ablate.core.cores import count_cores
+from ablate.executors.devices import assign_devices
 
 counts = st.integers(1, 9)
 

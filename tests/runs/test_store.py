@@ -133,6 +133,18 @@ def test_an_equal_config_is_not_written_again(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "config.json").stat().st_ino == before
 
 
+@pytest.mark.parametrize("content", [None, "{", '{"format": 1, "kind": "jepa", "settings": {}}'])
+def test_an_unusable_config_of_a_finished_run_is_written_again(
+    tmp_path: Path, content: str | None
+) -> None:
+    folder = write_record(tmp_path / "run", "done")
+    if content is not None:
+        (folder / "config.json").write_text(content)
+    work = pending.find_pending(plan_runs("run"), tmp_path, {})
+    assert (len(work.done), work.jobs(tmp_path, {})) == (1, [])
+    assert RunConfig.read(folder / "config.json").settings == {"seed": 0}
+
+
 def test_a_truncated_record_is_named_in_the_state_of_its_run(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"state": ')
     status = store.read_status(tmp_path)

@@ -36,7 +36,7 @@ time.sleep(60)
 """
 TRAINS_UNTIL_SIGNAL = SCORES_UNTIL_SIGNAL.replace('"done"', '"preempted"')
 
-# stands in for `ablate.worker`: waits until as many trials run as are wanted, or for a minute
+# stands in for `ablate.worker`: waits until as many trials run as are wanted, or for five minutes
 MEETS_OTHERS = """\
 import os, signal, sys, time
 from pathlib import Path
@@ -44,7 +44,7 @@ from ablate.core.records.run import RunRecord
 
 folder = Path(sys.argv[1 + sys.argv.index("ablate.worker")])
 (folder / "attempts" / "001").mkdir(parents=True)
-deadline = time.monotonic() + 60
+deadline = time.monotonic() + 300
 while len(list(folder.parent.glob("*/attempts"))) < 2 and time.monotonic() < deadline:
     time.sleep(0.02)
 """
@@ -76,6 +76,17 @@ fits = folder.name == "small" or "--memory-share" not in sys.argv
 record = RunRecord().with_state("failed", "error: it fits" if fits else "oom: too large")
 record.write(folder / "run.json")
 """
+NEEDS_ALL_MEMORY_UNTIL_SIGNAL = (
+    NEEDS_ALL_MEMORY
+    + """
+import os, signal, time
+if folder.name == "small":
+    while not (folder.parent / "large" / "run.json").exists():
+        time.sleep(0.02)
+    os.kill(os.getppid(), signal.SIGUSR2)
+    time.sleep(60)
+"""
+)
 
 
 def test_a_node_on_which_no_worker_starts_in_time_is_reported() -> None:
@@ -221,3 +232,13 @@ def test_a_trial_that_runs_out_of_memory_beside_others_is_tried_again_by_itself(
     assert not job(*folders, step=NEEDS_ALL_MEMORY, at_once=2).run()
     assert [store.read_status(folder).reason for folder in folders] == ["error: it fits"] * 2
     assert [len(list(folder.glob("attempts/*"))) for folder in folders] == [2, 1]
+
+
+def test_a_trial_that_is_to_be_tried_again_by_itself_has_not_failed_if_the_job_is_signalled(
+    tmp_path: Path, job: Callable[..., Job], requeued: Path
+) -> None:
+    folders = [tmp_path / "runs" / name for name in ("large", "small")]
+    step = NEEDS_ALL_MEMORY_UNTIL_SIGNAL
+    assert not job(*folders, step=step, at_once=2, signal_seconds=1000).run()
+    status = store.read_status(folders[0])
+    assert (status.state, status.reason) == ("preempted", "out of memory beside other trials")

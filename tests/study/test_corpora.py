@@ -68,7 +68,7 @@ def test_jobs_share_the_clips_and_another_joins_them_when_they_have_ended(
     cache = ["--cache", str(Path("cache").absolute())]
     for kind, more in {"decode": ["--parts", "3"], "join": []}.items():
         [home] = Path(f"reports/masking/slurm/{kind}").glob("*/study.json")
-        command = CommandJob.read(home.with_name("array.json")).command
+        command = CommandJob.read(home.with_name("command.json")).command
         assert command[:3] == ["-m", "ablate.study.job", str(home.absolute())]
         assert command[3:] == [kind, *cache, *more]
         assert run_job(home, kind, num_parts=3, command=STAND_IN) == study.DONE

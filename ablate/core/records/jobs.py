@@ -77,7 +77,7 @@ class NodeReport(_JobFile):
 
 @dataclass(frozen=True, kw_only=True)
 class CommandJob(_JobFile):
-    """`array.json` of one submission: the command that each of its jobs runs."""
+    """`command.json` of one submission: the command that each of its jobs runs."""
 
     REMEDY: ClassVar[str] = "submit it again"
 

@@ -56,7 +56,8 @@ class Record(Item):
     def to_text(self) -> str:
         """Returns what `to_json` returns as a text of JSON, with a fraction of its memory."""
         try:
-            fields = _adapter(type(self)).dump_json(self).decode()
+            # ASCII, since pipes have the encoding of the locale
+            fields = _adapter(type(self)).dump_json(self, ensure_ascii=True).decode()
         except ValueError:  # a name of a file that is not UTF-8
             return json.dumps(self.to_json())
         return f'{{"format": {self.FORMAT}{", " if len(fields) > 2 else ""}{fields[1:]}'
