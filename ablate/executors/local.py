@@ -238,6 +238,7 @@ class Pool:
             if not (ended or self._stopping) and deaths + 1 < MAX_DEATHS:
                 return self._run_locked(index, job, waited=waited, deaths=deaths + 1)
             reason = f"{error}; it killed {deaths + 1} workers" if deaths else str(error)
+            reason = f"oom: {reason}" if deaths and error.killed else reason
             return self._record_death(job, reason, time.monotonic() - started)
         if reply.machine_failed:
             raise MachineError(f"{job.title} ({job.folder.name}): {reply.reason}")

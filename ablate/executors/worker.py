@@ -27,7 +27,14 @@ logger = logging.getLogger(__name__)
 
 
 class WorkerDiedError(RuntimeError):
-    """The worker's process ended before it had replied."""
+    """The worker's process ended before it had replied.
+
+    `killed` tells that SIGKILL ended it, which the kernel sends when memory runs out.
+    """
+
+    def __init__(self, message: str, *, killed: bool = False) -> None:
+        super().__init__(message)
+        self.killed = killed
 
 
 class InvalidRequestError(Exception):
@@ -80,7 +87,7 @@ class Worker:
             self._process.stdin.write(request.to_line().encode())
             self._process.stdin.flush()
         except (BrokenPipeError, ValueError):  # closed by `shutdown`, or because it died
-            raise WorkerDiedError(self._exit_message()) from None
+            raise self._create_death_error() from None
         reply = self._read_until(Reply, on_progress)
         if isinstance(reply, ErrorReply):
             raise InvalidRequestError(reply.problems)
@@ -133,18 +140,19 @@ class Worker:
                 return message
             if isinstance(message, ProgressMessage):
                 on_progress(message)
-        raise WorkerDiedError(self._exit_message())
+        raise self._create_death_error()
 
-    def _exit_message(self) -> str:
-        """Formats how the process ended, with the last line of its stderr."""
+    def _create_death_error(self) -> WorkerDiedError:
+        """Creates an error that says how the process ended, with the last line of its stderr."""
         self._process.wait()
         code = self._process.returncode
         if code < 0:
-            return f"worker died (signal {-code})"
+            return WorkerDiedError(f"worker died (signal {-code})", killed=-code == signal.SIGKILL)
         self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, self._stderr.tell() - TAIL_BYTES))
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        return f"worker died (exit code {code})" + (f": {lines[-1]}" if lines else "")
+        last = f": {lines[-1]}" if lines else ""
+        return WorkerDiedError(f"worker died (exit code {code}){last}")
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process.poll() is None:  # else its number may be another process's

@@ -106,7 +106,7 @@ def test_without_gpus_one_worker_is_used_per_core(tmp_path: Path) -> None:
 def test_a_worker_that_dies_fails_its_own_run_only(tmp_path: Path) -> None:
     jobs = [make_job(tmp_path, name, name) for name in ("Good", "Crashes", "Fine", "Exits", "Also")]
     outcomes = {outcome.job.title: outcome for outcome in run(jobs, tmp_path, size=1)}
-    assert outcomes.pop("Crashes").reason == "worker died (signal 9); it killed 3 workers"
+    assert outcomes.pop("Crashes").reason == "oom: worker died (signal 9); it killed 3 workers"
     exits = outcomes.pop("Exits")
     assert exits.reason == "worker died (exit code 3): out of luck; it killed 3 workers"
     assert all(
@@ -128,7 +128,7 @@ def test_the_run_of_a_dead_worker_is_recorded_as_failed(tmp_path: Path) -> None:
     run([job], tmp_path)
     status = store.read_status(job.folder)
     assert status.state == "failed"
-    assert status.reason == "worker died (signal 9); it killed 3 workers"
+    assert status.reason == "oom: worker died (signal 9); it killed 3 workers"
 
 
 def test_an_outcome_distinguishes_a_dead_worker_from_a_failed_run(tmp_path: Path) -> None:
