@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ablate.model.mask_sampling import choose, choose_lowest
 from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_range
-from maskers.sampling import break_ties, check_ratio, count_hidden, draw_race_keys, hide_rest
+from maskers.sampling import break_ties, check_ratio, count_hidden, draw_exponential_keys, hide_rest
 
 CACHED = 2**18  # values that fit the cache of a core
 
@@ -71,7 +71,7 @@ class VarianceWeighted(AbstractMasker):
             _compute_spread(clips.get_content(self), self.measure).double().clamp(min=1e-30).log()
         )
         drawn = self.selection == "draw"
-        keys = draw_race_keys(weight, generator) if drawn else break_ties(-weight, generator)
+        keys = draw_exponential_keys(weight, generator) if drawn else break_ties(-weight, generator)
         hidden = choose_lowest(count_hidden(valid, self.ratio), keys, among=valid)
         hidden = _add_hints(hidden, self.hint_ratio, valid=valid, generator=generator)
         return hide_rest(valid & ~hidden, valid)
@@ -113,7 +113,7 @@ class Energy(AbstractMasker):
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         valid = clips.valid
         level = clips.get_content(self).mean(dim=-1).double()
-        keys = draw_race_keys(self.temperature * level, generator)
+        keys = draw_exponential_keys(self.temperature * level, generator)
         hidden = choose_lowest(count_hidden(valid, self.ratio), keys, among=valid)
         return hide_rest(valid & ~hidden, valid)
 

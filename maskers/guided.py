@@ -25,7 +25,7 @@ import torch
 
 from ablate.model.mask_sampling import choose, choose_lowest, round_share
 from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_range
-from maskers.sampling import break_ties, check_ratio, count_hidden, draw_race_keys, hide_rest
+from maskers.sampling import break_ties, check_ratio, count_hidden, draw_exponential_keys, hide_rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,7 @@ class LossWeighted(AbstractMasker):
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         valid = clips.valid
         loss = clips.get_content(self).mean(dim=-1).double()
-        keys = draw_race_keys(loss.clamp(min=1e-30).log(), generator)
+        keys = draw_exponential_keys(loss.clamp(min=1e-30).log(), generator)
         number = count_hidden(valid, self.ratio)
         if self.draw_in_proportion == "targets":
             return hide_rest(valid & ~choose_lowest(number, keys, among=valid), valid)

@@ -30,7 +30,7 @@ def count_hidden(valid: Tensor, ratio: float) -> Tensor:
     return count - round_share(count, 1 - ratio)
 
 
-def draw_race_keys(log_weight: Tensor, generator: torch.Generator) -> Tensor:
+def draw_exponential_keys(log_weight: Tensor, generator: torch.Generator) -> Tensor:
     """Draws keys whose k lowest are k draws without replacement in proportion to weight.
 
     A key is an exponential waiting time with the weight as rate (Efraimidis and Spirakis, 2006).

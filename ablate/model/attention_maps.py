@@ -45,8 +45,12 @@ def average_attention(
 
 
 def _average(queries: Tensor, keys: Tensor, allowed: Tensor, real: Tensor) -> Tensor:
-    """Returns the attention that each key of padded segments receives, `(segments, longest)`."""
-    logits = queries @ keys.transpose(2, 3) / queries.shape[-1] ** 0.5
+    """Returns the attention that each key of padded segments receives, `(segments, longest)`.
+
+    It is computed in float32 even under autocast, so that keys seldom tie.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        logits = queries @ keys.transpose(2, 3) / queries.shape[-1] ** 0.5
     weights = logits.masked_fill(~allowed[..., : queries.shape[2], :], -torch.inf).softmax(dim=-1)
     counted = real[:, : queries.shape[2]].float()
     mean = weights.mean(dim=1) * counted.unsqueeze(2)  # padded queries do not count

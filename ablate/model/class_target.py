@@ -28,7 +28,7 @@ class Classes(AbstractTarget):
     of the scores (model.py:305-309), which leaves it close to zero: `as_in_reference_code`.
 
     Args:
-        target: The other target, which makes no classes.
+        target: The other target, which makes no classes and is as wide as the encoder.
         classes: Number of classes.
         temperature: Divisor of the scores before and after the warm-up; it rises linearly.
         warmup: Share of the training in which it rises.
@@ -70,7 +70,14 @@ class Classes(AbstractTarget):
         return self.momentum[0] + (self.momentum[1] - self.momentum[0]) * progress
 
     def build(self, encoder: Encoder, grid: Grid, pixels: int) -> Target:
-        return ClassesTarget(self, self.target.build(encoder, grid, pixels))
+        inner = self.target.build(encoder, grid, pixels)
+        if inner.dim != encoder.dim:
+            raise ValueError(
+                f"`target` of `Classes` must be as wide as the encoder, {encoder.dim}, whose "
+                f"features the head reads; `{type(self.target).__name__}` is {inner.dim} wide. "
+                "Use `ablate.model.targets.Teacher` with `combine: average`"
+            )
+        return ClassesTarget(self, inner)
 
 
 class ClassesTarget(Target):

@@ -45,7 +45,8 @@ class ViT(AbstractEncoder):
         norm: Whether layer norms come before or after the residual branches.
         stem: Maps the values of a patch to a token.
         positions: The position encoding.
-        summary: Whether there is a summary (CLS) token.
+        summary: Whether there is a summary (CLS) token; not with `causal`, where it would see no
+            patch.
         registers: Number of register tokens, which are discarded at the output.
         drop_path: Rate at which the residual branches of the last layer are dropped; rates rise
             linearly from 0 at the first.
@@ -81,6 +82,11 @@ class ViT(AbstractEncoder):
         check_drop_path(self.drop_path)
         if self.registers < 0:
             raise ValueError(f"`registers` must not be negative; got {self.registers}")
+        if self.causal and self.summary:
+            raise ValueError(
+                "a causal encoder's summary comes first and sees no patch; leave out `summary`, or "
+                "use `registers`"
+            )
 
     def build(self, grid: Grid, pixels: int) -> Encoder:
         return VisionTransformer(self, grid, pixels)
@@ -147,9 +153,8 @@ class VisionTransformer(Encoder):
         last = self.transformer.layers[-1]
         assert isinstance(last, Layer)
         inputs = first if len(layers) == 1 else layers[-2]
-        from_summary = self._summary and not self._causal  # a causal one sees only itself
         query, key = last.project_heads(inputs, self._attention_context(sequence))
-        received = average_attention(query, key, sequence.segments, from_first=from_summary)
+        received = average_attention(query, key, sequence.segments, from_first=self._summary)
         return sequence.select_patches(received)
 
     def _arrange(self, patches: Tensor, packing: Packing, hidden: Tensor | None) -> TokenSequence:

@@ -7,6 +7,7 @@ batch: a resumed run draws the same masks, and so do all ranks.
 import torch
 from torch import Tensor
 
+from ablate.core.device import on_device
 from ablate.core.random import StepRandom, generator
 from ablate.model.jepa import JEPA
 from ablate.model.mask_sampling import choose
@@ -63,19 +64,24 @@ def measure_patch_losses(
     """Measures how well each patch is predicted from half of the others, `(clips, patches)`.
 
     The valid patches of each clip are divided into two random halves, and each is predicted from
-    the other. The losses are those of `objective` before they are averaged; padding has 0. The
-    arguments are those of `compute_model_content`.
+    the other. The losses are those of `objective` before they are averaged, in float32. Padding
+    has 0, and so has a patch without others in its clip. The arguments are those of
+    `compute_model_content`.
     """
     count = valid.sum(dim=1)
     halves = generator(rng.seed, "halves", rng.step)
     first = choose(count // 2, among=valid, generator=halves)
+    second = valid & ~first
+    is_alone = valid & (count == 1).unsqueeze(1)
+    first |= is_alone  # predicted from itself, since no sample may be empty, and not counted
     losses = torch.zeros(valid.shape, device=patches.device)
-    for context, target in ((first, valid & ~first), (valid & ~first, first)):
+    for context, target in ((first, second), (second, first)):
         mask = Mask(context, target.unsqueeze(1))
         prediction = jepa(patches, mask, valid, rng=rng, progress=progress)
-        distance = objective.distance(prediction.predicted, prediction.target, prediction.query)
+        with torch.autocast(patches.device.type, enabled=False):  # as in training
+            distance = objective.distance(prediction.predicted, prediction.target, prediction.query)
         losses.view(-1).index_copy_(0, prediction.query.targets.index, distance.float())
-    return losses
+    return losses.masked_fill_(on_device(is_alone, patches.device), 0.0)
 
 
 def scatter_tokens(tokens: Tensor, packing: Packing) -> Tensor:

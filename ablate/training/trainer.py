@@ -2,43 +2,34 @@
 
 import signal
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ablate.audio.loader import Batch
-from ablate.core.random import StepRandom, generator
 from ablate.model.attention import KernelChoice, record_kernels
-from ablate.model.batching import Batching, truncate
+from ablate.model.batching import Batching
 from ablate.model.jepa import JEPA
-from ablate.model.masking import AbstractMasker, Clips, Grid
 from ablate.model.objectives import AbstractObjective
 from ablate.model.packing import pack
-from ablate.model.patchify import AbstractPatchifier
 from ablate.model.precision import autocast
 from ablate.model.prediction import Prediction
 from ablate.model.regularisers import AbstractRegulariser
-from ablate.training.batches import BatchSource, MaskedBatch
+from ablate.training.batch_drawer import BatchDrawer
+from ablate.training.batches import MaskedBatch
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.divergence import OnCollapse, check_collapse, check_finite, has_collapsed
 from ablate.training.health import Health, PositionBaseline
-from ablate.training.input_scale import InputScale
-from ablate.training.input_views import AbstractView
-from ablate.training.mask_content import compute_model_content
 from ablate.training.metrics import StepCounts, TrainingMetrics
 from ablate.training.online_probe import OnlineProbe, ProbeResult
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdam
-from ablate.training.prefetch import DrawBatch, prefetch
 from ablate.training.schedules import ramp
 from ablate.training.signals import PausedError, StoppedError, StopSignal
 from ablate.training.state import TrainingResult, TrainingState
 
 LOG_EVERY = 50  # steps
-REFERENCE_CLIPS = 64  # maximum number of clips on which the features' health is measured
 REFERENCE_PATCHES = 8192  # maximum number of patches; more would not change the health measured
 
 OnMetrics = Callable[[TrainingMetrics | None, ProbeResult | None], None]
@@ -46,20 +37,16 @@ OnMetrics = Callable[[TrainingMetrics | None, ProbeResult | None], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
-    """Trains a JEPA. `seed` keys masks and the random numbers of layers, not the loader."""
+    """Trains a JEPA on the batches of a drawer, whose seed keys the random numbers of layers."""
 
     jepa: JEPA
-    loader: BatchSource
-    patchifier: AbstractPatchifier
-    grid: Grid
-    masker: AbstractMasker
+    drawer: BatchDrawer
     objective: AbstractObjective
     regulariser: AbstractRegulariser | None
     budget: Budget
     optimizer: Optimizer
     batching: Batching
     on_collapse: OnCollapse
-    seed: int
     hop_seconds: float  # duration of a frame
     device: torch.device
     ranks: Ranks
@@ -67,9 +54,6 @@ class Trainer:
     stop: StopSignal
     pause_step: int | None = None
     online_probe: OnlineProbe | None = None  # on rank 0 only
-    view: AbstractView | None = None  # changes what the context encoder sees
-    input_scale: InputScale | None = None  # needed for a view
-    prefetch: bool = False  # whether threads draw the next batches during a step
 
     def train(
         self,
@@ -102,7 +86,7 @@ class Trainer:
         if saved is None and self.online_probe is not None:
             on_metrics(None, self._run_probe(self.online_probe, state))
         served: dict[str, KernelChoice] = {}
-        with self.drawing() as draw, record_kernels(served):
+        with self.drawer.drawing() as draw, record_kernels(served):
             for step in range(state.cost.steps, self.budget.steps):
                 batch = draw(step)
                 self.step(state, batch)
@@ -125,56 +109,17 @@ class Trainer:
     def create_state(self, saved: dict[str, Any] | None = None) -> TrainingState:
         """Creates the state before the first step, or restores a saved one, which is emptied."""
         if saved is None:
-            self.jepa.target.prepare(self._load_patches, self.seed)
+            self.jepa.target.prepare(self.drawer.load_patches, self.drawer.seed)
         state = TrainingState(
             jepa=self.jepa,
             adam=ScheduledAdam(self.jepa, self.optimizer, self.budget.steps),
-            baseline=PositionBaseline(self.grid.size, self.jepa.target.dim, self.device),
+            baseline=PositionBaseline(self.drawer.grid.size, self.jepa.target.dim, self.device),
             start=self.measure_health(),
             micro_batches=self.budget.accumulate,
         )
         if saved is not None:
             state.load_state_dict(saved)
         return state
-
-    def draw(self, step: int) -> MaskedBatch:
-        """Draws the clips and masks of a step's global batch."""
-        batch = self.loader.batch(step, self.budget.batch)
-        valid = self.patchifier.valid(batch.valid_frames, batch.bands)
-        rng = generator(self.seed, "mask", step)
-        clips = Clips(
-            grid=self.grid,
-            valid=valid,
-            progress=ramp(step, self.budget.steps),
-            content=self._content(batch, valid, step),
-        )
-        drawn, copies = self.masker.draw(clips, rng), self.masker.promises.copies
-        mask = truncate(drawn, self.batching, rng, copies=copies)
-        return MaskedBatch(
-            batch, valid, mask, StepRandom(self.seed, step), self._draw_view(batch, step)
-        )
-
-    def _draw_view(self, batch: Batch, step: int) -> Batch | None:
-        """Draws what the context encoder sees instead of the clips; None if it sees the clips."""
-        if self.view is None:
-            return None
-        assert self.input_scale is not None, "a view needs the scale of its input"
-        rng = generator(self.seed, "view", step)
-        changed = self.view(batch.mels, batch.valid_frames, self.input_scale, rng)
-        return Batch(changed, batch.valid_frames)
-
-    @property
-    def draws_ahead(self) -> bool:
-        """Whether batches are drawn before their step begins.
-
-        A masker that reads what the model makes of the clips needs the weights of its own step.
-        """
-        return self.prefetch and self.masker.promises.needs in (None, "patches")
-
-    def drawing(self) -> AbstractContextManager[DrawBatch]:
-        """Returns a context manager that yields `draw`, with prefetching where possible."""
-        pin = self.device.type == "cuda"
-        return prefetch(self.draw, self.budget.steps, enabled=self.draws_ahead, pin=pin)
 
     def step(self, state: TrainingState, batch: MaskedBatch) -> None:
         """Takes the next step on this rank's part of a global batch, together with all ranks."""
@@ -198,19 +143,14 @@ class Trainer:
 
     def measure_health(self) -> Health:
         """Measures the probed encoder's features on a fixed set of whole clips."""
-        patches, valid = self._load_patches(0)
-        clips = slice(max(2, REFERENCE_PATCHES // self.grid.size))
+        patches, valid = self.drawer.load_patches(0)
+        clips = slice(max(2, REFERENCE_PATCHES // self.drawer.grid.size))
         with torch.no_grad(), self._autocast():
             packing = pack(valid[clips], self.device)
             features = self.jepa.probed_encoder(patches[clips], packing).tokens
             is_average = self.jepa.probed_encoder is not self.jepa.encoder
             online = self.jepa.encoder(patches[clips], packing).tokens if is_average else None
         return Health.measure(features, packing, online)
-
-    def _load_patches(self, step: int) -> tuple[Tensor, Tensor]:
-        """Returns patches of some clips on the device, and which of them are valid."""
-        batch = self.loader.batch(step, REFERENCE_CLIPS)
-        return self._cut(batch), self.patchifier.valid(batch.valid_frames, batch.bands)
 
     def _accumulate_with_backoff(
         self, state: TrainingState, part: MaskedBatch, num_units: int
@@ -250,8 +190,8 @@ class Trainer:
         # a rank may have fewer clips than there are micro-batches
         for micro in part.split(min(state.micro_batches, part.num_clips)):
             with self._autocast():
-                patches = self._cut(micro.batch)
-                view = None if micro.view is None else self._cut(micro.view)
+                patches = self.drawer.cut(micro.batch)
+                view = None if micro.view is None else self.drawer.cut(micro.view)
                 prediction = self.jepa(
                     patches,
                     micro.mask,
@@ -287,7 +227,7 @@ class Trainer:
         due = done % LOG_EVERY == 0 or done == steps
         if probe is None and not due:
             return False
-        check_finite(state, self.loader, self.budget.batch, self.checkpoints)
+        check_finite(state, self.drawer.loader, self.budget.batch, self.checkpoints)
         result = self._run_probe(probe, state) if probe else None
         health = self.measure_health() if due else None
         if health is not None:
@@ -313,7 +253,7 @@ class Trainer:
         ranks = self.ranks.all_gather([self.stop.signal or 0, due])
         number, due = max(number for number, _ in ranks), bool(ranks[0][1])
         if number or due:
-            check_finite(state, self.loader, self.budget.batch, self.checkpoints)
+            check_finite(state, self.drawer.loader, self.budget.batch, self.checkpoints)
         if self.ranks.rank == 0 and (number or due):
             self.checkpoints.save(done, state.state_dict())
         if number:
@@ -323,25 +263,6 @@ class Trainer:
 
     def _momentum(self, step: int) -> float:
         return self.optimizer.momentum_at(step, self.budget.steps)
-
-    def _content(self, batch: Batch, valid: Tensor, step: int) -> Tensor | None:
-        """Returns what the masker needs, (clips, patches, dim) on the CPU; padding is zero."""
-        needs = self.masker.promises.needs
-        if needs is None or needs == "patches":
-            return self.patchifier.cut(batch.mels) if needs else None
-        with self._autocast():
-            return compute_model_content(
-                needs,
-                self.jepa,
-                self.objective,
-                self._cut(batch),
-                valid,
-                StepRandom(self.seed, step),
-                ramp(step, self.budget.steps),
-            )
-
-    def _cut(self, batch: Batch) -> Tensor:
-        return self.patchifier.cut(batch.mels_on(self.device))
 
     def _autocast(self) -> torch.autocast:
         return autocast(self.optimizer.precision, self.device)

@@ -15,7 +15,8 @@ from torch import Tensor
 from ablate.audio.mel import KaldiFbank, LogMel
 from ablate.audio.preparation import Prepared
 from ablate.probing.tasks import Task
-from ablate.worker.trial import AudioData, Trial
+from ablate.worker.audio_data import AudioData
+from ablate.worker.trial import Trial
 
 MAX_PADDING = 0.1  # share of a crop that is worth a note
 MIN_TEST_CLIPS = 50

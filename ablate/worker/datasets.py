@@ -13,8 +13,9 @@ from ablate.probing.probe import Content
 from ablate.probing.tasks import Task
 from ablate.probing.xares import find_missing_tasks
 from ablate.probing.xares_tasks import TASKS_BY_NAME
+from ablate.worker.audio_data import AudioData, open_audio
 from ablate.worker.audio_fit import list_task_notes
-from ablate.worker.trial import AudioData, Trial, open_audio
+from ablate.worker.trial import Trial
 
 Emit = Callable[[ProgressMessage], None]
 

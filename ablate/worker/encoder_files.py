@@ -7,7 +7,8 @@ import torch
 from ablate.core.checked_tensors import load_tensors, save_tensors
 from ablate.core.records.run import ENCODER_FILE
 from ablate.model.encoder import Encoder
-from ablate.worker.trial import AudioData, Trial
+from ablate.worker.audio_data import AudioData
+from ablate.worker.trial import Trial
 
 
 def save_encoder(folder: Path, encoder: Encoder, audio: AudioData) -> None:

@@ -18,9 +18,10 @@ from ablate.parts import get_identity, replace_settings
 from ablate.probing.probe import AbstractProbe
 from ablate.runs.predictions import get_predictions_file, write_predictions
 from ablate.runs.store import SCORES, TASKS_FILE
+from ablate.worker.audio_data import AudioData, open_audio
 from ablate.worker.context import RunContext
 from ablate.worker.probe_runner import ProbeRunner, hash_settings
-from ablate.worker.trial import AudioData, Evaluable, open_audio
+from ablate.worker.trial import Evaluable
 
 
 def score_run(

@@ -10,7 +10,8 @@ from ablate.mask_analysis.pictures import draw_masks
 from ablate.mask_analysis.realised_shares import compute_realised_shares
 from ablate.model.batching import is_cut
 from ablate.parts import build
-from ablate.worker.trial import AudioData, Trial, open_audio
+from ablate.worker.audio_data import AudioData, open_audio
+from ablate.worker.trial import Trial
 
 
 def draw_gallery(request: GalleryRequest, cache: Path) -> GalleryReply:

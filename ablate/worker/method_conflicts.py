@@ -1,5 +1,6 @@
 """Checks parts that belong together: causal encoders, classes, and masks guided by the model."""
 
+from ablate.model.batching import is_cut
 from ablate.model.class_head import ClassHead
 from ablate.model.class_objective import DistanceAndClasses
 from ablate.model.class_target import Classes
@@ -14,7 +15,9 @@ def _check_causal(trial: Trial) -> Problem | None:
     if causal and trial.batching == "pad":
         message = "a causal encoder cannot read padded batches; use `pack`"
         return Problem(("batching",), message)
-    if not isinstance(trial.predictor, NextPatch):
+    predictor = trial.predictor
+    inner = predictor.predictor if isinstance(predictor, ClassHead) else predictor
+    if not isinstance(inner, NextPatch):
         return None
     if not causal:
         message = (
@@ -22,6 +25,12 @@ def _check_causal(trial: Trial) -> Problem | None:
             "patch; set `causal: true` on the encoder"
         )
         return Problem(("predictor",), message)
+    if is_cut(trial.batching):
+        message = (
+            f"`NextPatch` needs the patch before each target, but `{trial.batching}` cuts patches; "
+            "use `pack`"
+        )
+        return Problem(("batching",), message)
     if trial.masker.promises.context[0] < 1:
         message = (
             "`NextPatch` needs the patch before each target, but the masker hides patches; use "

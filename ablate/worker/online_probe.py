@@ -25,9 +25,10 @@ from ablate.probing.scoring import score_probe
 from ablate.probing.tasks import Indices, Task
 from ablate.probing.views import View
 from ablate.training.online_probe import OnlineProbe
+from ablate.worker.audio_data import AudioData
 from ablate.worker.context import RunContext
 from ablate.worker.evaluate import open_probe_data
-from ablate.worker.trial import AudioData, Trial
+from ablate.worker.trial import Trial
 
 
 def check_online_probe(evaluate: EvaluatePlan, probes: Mapping[str, AbstractProbe]) -> None:

@@ -17,9 +17,10 @@ from ablate.core.records.decoding_requests import DecodedStore, DecodeReply, Dec
 from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.plan import Settings
 from ablate.parts import PartError, Problem, build
+from ablate.worker.audio_data import open_audio
 from ablate.worker.datasets import Emit
 from ablate.worker.probes import Probes, build_probes
-from ablate.worker.trial import get_statistics_mel, open_audio
+from ablate.worker.trial import get_statistics_mel
 
 T = TypeVar("T")
 KeyPath = tuple[str, ...]  # keys that lead to a setting

@@ -23,8 +23,9 @@ from ablate.probing.tasks import Indices, Task, find_clip_groups
 from ablate.probing.views import TOKENS, View
 from ablate.probing.xares_protocol import PaddedClips, apply_protocol
 from ablate.runs.predictions import ClipPredictions, PredictionLog
+from ablate.worker.audio_data import AudioData
 from ablate.worker.encoder_files import load_encoder
-from ablate.worker.trial import AudioData, Evaluable, MelStatistics, RandomInit, Trial
+from ablate.worker.trial import Evaluable, MelStatistics, RandomInit, Trial
 
 
 @dataclass(frozen=True)

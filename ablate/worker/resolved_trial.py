@@ -6,14 +6,8 @@ from ablate.core.random import derive
 from ablate.core.records.plan import TrialFacts
 from ablate.core.records.planning import FurtherInit, ResolvedRun, ResolvedTrial, TrialReply
 from ablate.parts import resolve
-from ablate.worker.trial import (
-    AudioData,
-    Evaluable,
-    Trial,
-    get_identity_settings,
-    get_kind,
-    hash_settings,
-)
+from ablate.worker.audio_data import AudioData
+from ablate.worker.trial import Evaluable, Trial, get_identity_settings, get_kind, hash_settings
 
 KeyPath = tuple[str, ...]  # keys that lead to a setting
 

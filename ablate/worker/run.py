@@ -23,6 +23,7 @@ from ablate.runs.record import RunAttempt, SupersededError
 from ablate.training.distributed import RankLostError
 from ablate.training.metrics import CollapsedError, DivergedError
 from ablate.training.signals import PausedError, StoppedError
+from ablate.worker.audio_data import AudioData, open_audio
 from ablate.worker.code_digest import compute_code_digests
 from ablate.worker.context import RunContext
 from ablate.worker.evaluate import score_run
@@ -30,7 +31,7 @@ from ablate.worker.lost_sound import describe_lost_sound
 from ablate.worker.online_probe import build_online_probe
 from ablate.worker.probes import build_probes
 from ablate.worker.train import train, train_helper_rank
-from ablate.worker.trial import KINDS, AudioData, Evaluable, Trial, compute_fingerprint, open_audio
+from ablate.worker.trial import KINDS, Evaluable, Trial, compute_fingerprint
 
 FAILURES: Mapping[type[Exception], FailureKind] = {
     DivergedError: "nan",

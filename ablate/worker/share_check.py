@@ -4,8 +4,9 @@ import math
 
 from ablate.mask_analysis.expected_shares import compute_expected_shares
 from ablate.training.metrics import TrainingMetrics
+from ablate.worker.audio_data import AudioData
 from ablate.worker.audio_fit import count_valid_columns
-from ablate.worker.trial import AudioData, Trial
+from ablate.worker.trial import Trial
 
 TOLERANCE = 0.02  # absolute error of a share of the patches
 REPORTS = 3  # reports of metrics that are compared

@@ -16,6 +16,7 @@ from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.run import ParameterCounts, RunCost, RunMetrics
 from ablate.mask_analysis.pictures import paint
 from ablate.runs.record import RunAttempt
+from ablate.training.batch_drawer import BatchDrawer
 from ablate.training.batches import BatchSource, MaskedBatch
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
@@ -26,11 +27,12 @@ from ablate.training.recorder import Recorder, round_off
 from ablate.training.signals import PausedError, StopSignal
 from ablate.training.state import TrainingResult
 from ablate.training.trainer import Trainer
+from ablate.worker.audio_data import AudioData
 from ablate.worker.context import RunContext
 from ablate.worker.datasets import Emit
 from ablate.worker.encoder_files import save_encoder
 from ablate.worker.share_check import ShareCheck
-from ablate.worker.trial import AudioData, Trial, count_parameters
+from ablate.worker.trial import Trial, count_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -199,27 +201,37 @@ def build_trainer(
 
     `scale` says what the values of the batches mean; by default that they were not normalised.
     """
-    return Trainer(
-        jepa=trial.build_jepa().to(device),
+    jepa = trial.build_jepa().to(device)
+    drawer = BatchDrawer(
         loader=loader,
         patchifier=trial.patchifier,
         grid=trial.grid,
         masker=trial.masker,
+        batching=trial.batching,
+        budget=trial.budget,
+        seed=trial.seed,
+        device=device,
+        jepa=jepa,
+        objective=trial.objective,
+        precision=trial.optimizer.precision,
+        view=trial.view,
+        input_scale=scale or trial.describe_input(Normaliser.identity(trial.mel.bands)),
+        prefetch=device.type == "cuda",  # a CPU that draws is one that does not learn
+    )
+    return Trainer(
+        jepa=jepa,
+        drawer=drawer,
         objective=trial.objective,
         regulariser=trial.regulariser,
         budget=trial.budget,
         optimizer=trial.optimizer,
         batching=trial.batching,
         on_collapse=trial.on_collapse,
-        seed=trial.seed,
         hop_seconds=trial.mel.hop_seconds,
         device=device,
         ranks=ranks,
         checkpoints=checkpoints,
         stop=stop,
-        view=trial.view,
-        input_scale=scale or trial.describe_input(Normaliser.identity(trial.mel.bands)),
-        prefetch=device.type == "cuda",  # a CPU that draws is one that does not learn
     )
 
 

@@ -24,6 +24,7 @@ from ablate.mask_analysis.matching import Match
 from ablate.mask_analysis.realised_shares import RealisedShares
 from ablate.model.masking import Grid
 from ablate.parts import PartError, Problem, build
+from ablate.worker.audio_data import AudioData
 from ablate.worker.audio_fit import count_valid_columns, list_trial_notes
 from ablate.worker.budget_matching import TargetBudget
 from ablate.worker.code_digest import compute_code_digests
@@ -47,7 +48,7 @@ from ablate.worker.settings_checks import (
     try_masks,
 )
 from ablate.worker.token_stats import compute_token_stats
-from ablate.worker.trial import AudioData, Trial
+from ablate.worker.trial import Trial
 from ablate.worker.units import convert_sizes
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ablate.audio.loader import Batch, Loader, Normaliser, compute_statistics, cut_windows
 from ablate.audio.store import ClipStore
 from ablate.model.patchify import AbstractPatchifier, Overlapping, Rectangles
-from ablate.worker.trial import AudioData
+from ablate.worker.audio_data import AudioData
 
 Numbered = Callable[[Sequence[int]], ClipStore]
 AS_IT_IS = Normaliser(np.zeros(2, np.float32), np.ones(2, np.float32))

@@ -14,7 +14,7 @@ from ablate.audio.statistics import load_or_compute_statistics
 from ablate.audio.store import ClipStore, open_store
 from ablate.audio.synthetic import Synthetic
 from ablate.core.records.statistics import StatisticsFile
-from ablate.worker.trial import AudioData
+from ablate.worker.audio_data import AudioData
 
 CLIPS = np.arange(20)
 

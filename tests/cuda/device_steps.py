@@ -107,13 +107,13 @@ def run_steps(settings: dict[str, Any]) -> dict[str, Any]:
     with fake_cuda.FakeCuda() as cuda:
         trainer = build_fake_trainer(trial)
         state = trainer.create_state()
-        batch = trainer.draw(0).pin_memory()
+        batch = trainer.drawer.draw(0).pin_memory()
         with record_kernels(served := {}):
             seen = {"training": observe(cuda, lambda: trainer.step(state, batch))}
         state.record_attention(served)
         again = build_fake_trainer(trial)
         resumed = again.create_state(tree_map(as_loaded, state.state_dict()))
-        batch = again.draw(1).pin_memory()
+        batch = again.drawer.draw(1).pin_memory()
         seen["resumed"] = observe(cuda, lambda: again.step(resumed, batch))
         extractor = build_extractor(trial, trainer.jepa.probed_encoder)
         seen["features"] = observe(cuda, lambda: extract(extractor, batch.batch))

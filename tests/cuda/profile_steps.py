@@ -26,7 +26,7 @@ trainer = build_trainer(
     trial, NoiseBatches(trial), device, Ranks(), Checkpoints(Path("unused")), StopSignal()
 )
 state = trainer.create_state()
-batch = trainer.draw(0).pin_memory()
+batch = trainer.drawer.draw(0).pin_memory()
 for _ in range(3):
     trainer.step(state, batch)
 torch.cuda.synchronize()

@@ -18,8 +18,9 @@ from ablate.model.predictor import Joint
 from ablate.model.vit import ViT
 from ablate.parts import resolve
 from ablate.training.optimizer import Budget
+from ablate.worker.audio_data import AudioData, open_audio
 from ablate.worker.encoder_files import save_encoder
-from ablate.worker.trial import AudioData, Trial, open_audio
+from ablate.worker.trial import Trial
 from maskers import Random
 from tests.run_folders import write_score
 

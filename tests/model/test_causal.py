@@ -37,7 +37,7 @@ def list_in_time(models, valid):
     return [patch for patch in order if valid[patch]]
 
 
-@pytest.mark.parametrize("extra", [{}, {"summary": True, "registers": 2}, {"norm": "post"}])
+@pytest.mark.parametrize("extra", [{}, {"registers": 2}, {"norm": "post"}])
 def test_later_patches_change_no_feature_of_a_causal_encoder(models, extra):
     settings = replace(CAUSAL, **extra)
     jepa, batch = models.jepa(encoder=settings), models.batch()
@@ -109,8 +109,13 @@ def test_causal_segments_cannot_be_padded():
 
 
 def test_attention_of_a_causal_encoder_is_that_of_all_its_tokens(models):
-    encoder = models.jepa(encoder=replace(CAUSAL, summary=True)).encoder
+    encoder = models.jepa(encoder=replace(CAUSAL, registers=1)).encoder
     batch = models.batch()
     received = encoder.measure_attention(batch.patches, pack(batch.valid))
     assert (received > 0).all()
-    assert received.sum() < len(batch.valid)  # the rest is received by the summary tokens
+    assert received.sum() < len(batch.valid)  # the rest is received by the registers
+
+
+def test_a_causal_encoder_has_no_summary():
+    with pytest.raises(ValueError, match=r"leave out `summary`, or use `registers`"):
+        replace(CAUSAL, summary=True)

@@ -12,7 +12,7 @@ from ablate.model.class_objective import DistanceAndClasses
 from ablate.model.class_target import Classes
 from ablate.model.objectives import L1, CrossEntropy
 from ablate.model.predictor import Joint
-from ablate.model.targets import Teacher
+from ablate.model.targets import Pixels, Teacher
 
 PREDICTOR = ClassHead(predictor=Joint(dim=8, layers=1, heads=2), depth=2, hidden=12, bottleneck=6)
 
@@ -105,6 +105,11 @@ def test_classes_without_a_head_are_an_error_with_the_part_to_use(models):
         models.jepa(Classes(), Joint(dim=8, layers=1, heads=2))
     with pytest.raises(ValueError, match=r"`ablate\.model\.class_target\.Classes` as the target"):
         models.jepa(Teacher(), PREDICTOR)
+
+
+def test_classes_of_values_that_the_head_cannot_read_are_an_error(models):
+    with pytest.raises(ValueError, match=r"as wide as the encoder, 16, .* `Pixels` is 6 wide"):
+        models.jepa(Classes(target=Pixels()), PREDICTOR)
 
 
 def test_classes_are_predicted_by_block_if_the_other_predictor_does(models):

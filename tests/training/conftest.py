@@ -1,6 +1,7 @@
 """Fixture that builds trainers of a tiny model on noise."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ablate.model.predictor import Joint
 from ablate.model.targets import Teacher
 from ablate.model.transformer import initialise
 from ablate.model.vit import ViT
+from ablate.training.batch_drawer import BatchDrawer
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.optimizer import Budget, Optimizer
@@ -42,6 +44,12 @@ class Noise:
         return [f"clip{step * size + index}.wav" for index in range(size)]
 
 
+def select_fields(record: type, settings: dict[str, Any]) -> dict[str, Any]:
+    """Selects the settings that are fields of a dataclass."""
+    names = {field.name for field in fields(record)}
+    return {name: value for name, value in settings.items() if name in names}
+
+
 @pytest.fixture
 def new_trainer(tmp_path: Path) -> Callable[..., Trainer]:
     """Returns a function that builds a trainer; its arguments replace the defaults."""
@@ -56,25 +64,34 @@ def new_trainer(tmp_path: Path) -> Callable[..., Trainer]:
         initialise(encoder_module, 0, "encoder")
         target_module = target.build(encoder_module, GRID, 16)
         predictor_module = predictor.build(GRID, encoder_module.dim, target_module.dim)
-        defaults = {
+        settings = {
             "jepa": JEPA(encoder_module, predictor_module, target_module, 0),
+            "objective": SmoothL1(),
+            "budget": Budget(steps=12, batch=5),
+            "batching": "pack",
+            "device": torch.device("cpu"),
+            "optimizer": Optimizer(momentum=(0.9, 0.9)),
+            **changes,
+        }
+        drawing = {
             "loader": Noise(),
             "patchifier": Rectangles(freq=4, time=4),
             "grid": GRID,
             "masker": maskers.MultiBlock(),
-            "objective": SmoothL1(),
-            "regulariser": None,
-            "budget": Budget(steps=12, batch=5),
-            "optimizer": Optimizer(momentum=(0.9, 0.9)),
-            "batching": "pack",
-            "on_collapse": "warn",
             "seed": 0,
+            "precision": settings["optimizer"].precision,
+            **settings,
+        }
+        training = {
+            "drawer": BatchDrawer(**select_fields(BatchDrawer, drawing)),
+            "regulariser": None,
+            "on_collapse": "warn",
             "hop_seconds": 0.01,
-            "device": torch.device("cpu"),
             "ranks": Ranks(),
             "checkpoints": Checkpoints(tmp_path / "checkpoints", min_seconds=0.0),
             "stop": StopSignal(),
+            **settings,
         }
-        return Trainer(**{**defaults, **changes})
+        return Trainer(**select_fields(Trainer, training))
 
     return build

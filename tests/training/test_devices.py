@@ -44,10 +44,14 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 def build(new_trainer, device, precision: Precision = "fp32", **changes):
     """Builds a trainer of 12 steps on a device."""
     trainer = new_trainer(
-        encoder=WIDE, device=device, optimizer=Optimizer(precision=precision), **changes
+        encoder=WIDE,
+        device=device,
+        optimizer=Optimizer(precision=precision),
+        prefetch=device.type == "cuda",
+        **changes,
     )
     trainer.jepa.to(device)
-    return replace(trainer, prefetch=device.type == "cuda")
+    return trainer
 
 
 @pytest.mark.parametrize("case", CASES)

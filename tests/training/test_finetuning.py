@@ -31,7 +31,7 @@ from ablate.training.augmentation import (
 )
 from ablate.training.clip_sampling import compute_balanced_weights, draw_balanced_clips
 from ablate.training.finetuning import FineTuned, FineTuning, build_parameter_groups
-from ablate.worker.trial import open_audio
+from ablate.worker.audio_data import open_audio
 
 SMALL = ViT(dim=16, layers=2, heads=2)
 QUICK = FineTuning(steps=6, batch=4, rate=1e-2)

@@ -1,10 +1,13 @@
 """What maskers read of a model equals what each clip gives by itself, and survives a stop."""
 
+from dataclasses import dataclass, field
+
 import pytest
 import torch
 
 import maskers
 from ablate.core.random import StepRandom, generator
+from ablate.model.attention_maps import average_attention
 from ablate.model.class_head import ClassHead
 from ablate.model.class_objective import DistanceAndClasses
 from ablate.model.class_target import Classes
@@ -14,10 +17,12 @@ from ablate.model.objectives import L2
 from ablate.model.packing import pack
 from ablate.model.positions import Rotary2D
 from ablate.model.predictor import Joint
+from ablate.model.segments import Segments
 from ablate.model.vit import ViT
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.mask_content import compute_model_content
 from ablate.training.optimizer import Optimizer
+from ablate.training.schedules import ramp
 from ablate.training.signals import PausedError
 
 ENCODERS = {
@@ -28,8 +33,8 @@ ENCODERS = {
 
 
 def draw_clips(trainer):
-    batch = trainer.loader.batch(0, 5)
-    return trainer._cut(batch), trainer.patchifier.valid(batch.valid_frames, batch.bands)
+    patches, valid = trainer.drawer.load_patches(0)
+    return patches[:5], valid[:5]
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -83,6 +88,57 @@ def test_measuring_losses_leaves_no_trace_in_the_target(new_trainer):
     assert not trainer.jepa.target.sums.any()
 
 
+def test_losses_are_those_at_the_progress_of_the_step(new_trainer):
+    target = Classes(classes=5, temperature=(0.01, 1.0), warmup=1.0)
+    predictor = ClassHead(predictor=Joint(dim=16, layers=1, heads=2), hidden=8, bottleneck=4)
+    objective = DistanceAndClasses(classes=5)
+    parts = {"target": target, "predictor": predictor, "objective": objective}
+    drawer = new_trainer(**parts, masker=GUIDED["loss"]).drawer
+    batch = drawer.loader.batch(6, 5)
+    valid = drawer.patchifier.valid(batch.valid_frames, batch.bands)
+    content = drawer.compute_content(batch, valid, step=6)
+    inputs = (drawer.jepa, objective, drawer.cut(batch), valid, StepRandom(0, step=6))
+    halfway = ramp(6, 12)
+    assert torch.equal(content, compute_model_content("loss", *inputs, halfway))
+    assert not torch.equal(content, compute_model_content("loss", *inputs, 0.0))
+
+
+def test_a_patch_without_others_in_its_clip_has_no_loss_and_changes_no_other(new_trainer):
+    trainer = new_trainer()
+    patches, valid = draw_clips(trainer)
+    rng = StepRandom(0, step=3)
+    before = compute_model_content("loss", trainer.jepa, L2(), patches, valid, rng)
+    valid[2] = torch.arange(valid.shape[1]) == 3
+    losses = compute_model_content("loss", trainer.jepa, L2(), patches, valid, rng)
+    assert not losses[2].any()
+    others = [0, 1, 3, 4]
+    assert torch.allclose(losses[others], before[others], atol=1e-5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductObjective(L2):
+    """Multiplies matrices, as `InfoNCE` does, and records the number format of the product."""
+
+    formats: list[torch.dtype] = field(default_factory=list)
+
+    def distance(self, predicted, target, query):
+        self.formats.append((predicted @ target.T).dtype)
+        return super().distance(predicted, target, query)
+
+
+def test_attention_and_losses_for_masks_are_compared_in_float32_under_autocast(new_trainer):
+    trainer, objective = new_trainer(), ProductObjective()
+    patches, valid = draw_clips(trainer)
+    query, key = torch.randn(2, 8, 2, 4, generator=generator(0, "parts"))
+    expected = average_attention(query, key, Segments((3, 5)), from_first=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        received = average_attention(query, key, Segments((3, 5)), from_first=False)
+        rng = StepRandom(0, step=3)
+        compute_model_content("loss", trainer.jepa, objective, patches, valid, rng)
+    assert torch.equal(received, expected)
+    assert objective.formats == [torch.float32] * 2
+
+
 GUIDED = {
     "attention": maskers.AttentionGuided(hide="high"),
     "loss": maskers.HardPatches(hard=(1.0, 1.0)),
@@ -103,5 +159,5 @@ def test_a_training_guided_by_the_model_resumes_with_the_same_masks(new_trainer,
     assert torch.equal(contexts[-1], again[-1])
     pairs = zip(unbroken.jepa.parameters(), resumed.jepa.parameters(), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)
-    first = new_trainer(**settings).draw(11).mask.context
+    first = new_trainer(**settings).drawer.draw(11).mask.context
     assert not torch.equal(first, contexts[-1])  # the weights of the step decide

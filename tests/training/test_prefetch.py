@@ -61,14 +61,14 @@ def test_each_thread_draws_a_step_at_the_same_time():
 def test_an_error_in_drawing_a_step_is_raised_at_that_step(new_trainer):
     probe = OnlineProbe(every=1, num_clips=1, evaluate=lambda encoder: {"speech": 50.0})
     trainer = new_trainer(prefetch=True, online_probe=probe, budget=Budget(steps=9, batch=5))
-    load_batch, steps = trainer.loader.batch, []
+    load_batch, steps = trainer.drawer.loader.batch, []
 
     def fail_at_step_6(step, size):
         if step == 6:
             raise FileNotFoundError("clip30.wav")
         return load_batch(step, size)
 
-    trainer.loader.batch = fail_at_step_6
+    trainer.drawer.loader.batch = fail_at_step_6
     with pytest.raises(FileNotFoundError, match="clip30"):
         trainer.train(on_metrics=lambda metrics, result: steps.append(result.step))
     assert steps == [0, 1, 2, 3, 4, 5, 6]
@@ -80,7 +80,7 @@ def test_a_step_never_waits_for_the_device(new_trainer):
     trainer = new_trainer(device=device, prefetch=True)
     trainer.jepa.to(device)
     state = trainer.create_state()
-    with trainer.drawing() as draw:
+    with trainer.drawer.drawing() as draw:
         trainer.step(state, draw(0))  # includes one-time initialisation
         torch.cuda.set_sync_debug_mode("error")
         try:

@@ -87,7 +87,7 @@ def test_divergence_names_step_clips_and_last_good_checkpoint(new_trainer):
     with pytest.raises(DivergedError) as caught:
         trainer.train()
     line, *details = str(caught.value).splitlines()
-    paths = trainer.loader.paths(6, 5)
+    paths = trainer.drawer.loader.paths(6, 5)
     assert line.startswith("the loss is not finite at step 7")
     assert f"{', '.join(paths[:3])} and 2 more" in line
     newest = trainer.checkpoints.newest_step

@@ -16,9 +16,10 @@ from ablate.mask_analysis.realised_shares import compute_realised_shares
 from ablate.model.masking import Grid
 from ablate.parts import build
 from ablate.training.metrics import TrainingMetrics
+from ablate.worker.audio_data import open_audio
 from ablate.worker.audio_fit import _find_empty_bands
 from ablate.worker.share_check import ShareCheck
-from ablate.worker.trial import Trial, open_audio
+from ablate.worker.trial import Trial
 from ablate.worker.validation import validate
 from maskers import Random
 from tests.audio.sounds import create_tone, write_clip

@@ -80,6 +80,26 @@ WRONG = {
         "predictor",
         "causal: true",
     ),
+    "next patches behind a head": (
+        {
+            "predictor": {**CLASS_HEAD, "predictor": NEXT_PATCH},
+            "target": CLASSES,
+            "objective": WITH_CLASSES,
+            "masker": EVERY_PATCH,
+        },
+        "predictor",
+        "causal: true",
+    ),
+    "next patches that are cut to a count": (
+        {
+            **CAUSAL,
+            "predictor": NEXT_PATCH,
+            "masker": EVERY_PATCH,
+            "batching": "truncate_random",
+        },
+        "batching",
+        "use `pack`",
+    ),
     "next patches of hidden patches": (
         {**CAUSAL, "predictor": NEXT_PATCH},
         "masker",

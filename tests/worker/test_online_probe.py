@@ -14,9 +14,10 @@ from ablate.parts import PartError, build
 from ablate.probing.knn import KNN
 from ablate.probing.tasks import Task
 from ablate.probing.views import Views
+from ablate.worker.audio_data import open_audio
 from ablate.worker.online_probe import build_online_probe, subsample_task
 from ablate.worker.probes import build_probes
-from ablate.worker.trial import Trial, open_audio
+from ablate.worker.trial import Trial
 from tests.worker.runs import (
     create_context,
     create_run_folder,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-import ablate.worker.trial
+import ablate.worker.audio_data
 from ablate.core.records.planning import PlanReply
 from ablate.parts import PartError
 from ablate.runs import store
@@ -41,7 +41,7 @@ def describe_source(folder: Path) -> dict:
 @pytest.fixture(autouse=True)
 def _close_audio(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes each test open its audio, which a process otherwise opens once."""
-    monkeypatch.setattr(ablate.worker.trial, "_open", {})
+    monkeypatch.setattr(ablate.worker.audio_data, "_open", {})
 
 
 def plan(settings: dict, cache: Path, **probes: dict) -> PlanReply:
@@ -93,7 +93,7 @@ def test_a_changed_data_set_of_a_probe_is_scored_again_without_training(
     folder = run_planned(first, tmp_path / "runs", cache)
     weights = (folder / "encoder.safetensors").stat().st_mtime_ns
     assert store.find_missing_probes(folder, first.probes) == []
-    ablate.worker.trial._open.clear()
+    ablate.worker.audio_data._open.clear()
     soundfile.write(tmp_path / "tones" / "15.wav", np.sin(np.arange(9000)), 16000)
     second = plan(short, cache, knn={**KNN, "tasks": describe_source(tmp_path / "tones")})
     assert store.find_missing_probes(folder, second.probes) == ["knn"]
@@ -107,7 +107,7 @@ def test_clips_that_changed_after_the_plan_fail_the_run(
     short: dict, cache: Path, tmp_path: Path
 ) -> None:
     reply = plan(short, cache, knn={**KNN, "tasks": write_tones(tmp_path / "tones")})
-    ablate.worker.trial._open.clear()
+    ablate.worker.audio_data._open.clear()
     manifest = tmp_path / "tones" / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("0.wav,a", "0.wav,b"))
     [trial] = reply.get_resolved()
@@ -126,7 +126,7 @@ def test_training_clips_need_no_labels_if_probes_have_their_own_data_set(
     assert [data.synthetic for data in reply.data] == [False, False]
     assert reply.get_resolved()[0].facts.data == reply.data[0].digest
     assert list_scored_tasks(run_planned(reply, tmp_path / "runs", cache)) == ["esc50"]
-    ablate.worker.trial._open.clear()
+    ablate.worker.audio_data._open.clear()
     [unlabelled] = plan(plain, cache, knn=KNN).trials
     assert "no clip has a label, so there is nothing to probe" in unlabelled.problems[0].message
 

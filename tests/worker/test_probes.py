@@ -17,8 +17,9 @@ from ablate.probing.attentive import Attentive
 from ablate.probing.knn import KNN
 from ablate.probing.probe import AbstractProbe
 from ablate.probing.views import Views
+from ablate.worker.audio_data import open_audio
 from ablate.worker.probe_runner import ProbeRunner
-from ablate.worker.trial import Trial, open_audio
+from ablate.worker.trial import Trial
 from tests.worker.runs import create_run_folder, plan_trials, run_folder
 
 KNN_3 = {"type": "ablate.probing.knn.KNN", "k": 3}

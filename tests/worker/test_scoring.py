@@ -20,9 +20,10 @@ from ablate.runs import store as run_store
 from ablate.runs.predictions import get_predictions_file, read_predictions
 from ablate.training.augmentation import RegularisedMasking
 from ablate.training.finetuning import FineTuning
+from ablate.worker.audio_data import open_audio
 from ablate.worker.evaluate import compute_score_key, score_run
 from ablate.worker.probe_runner import ProbeRunner
-from ablate.worker.trial import Trial, open_audio
+from ablate.worker.trial import Trial
 from tests.worker.runs import create_context
 
 CPU = torch.device("cpu")

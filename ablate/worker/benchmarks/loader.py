@@ -9,11 +9,11 @@ import torch
 
 from ablate.core.records.benchmarks import LoaderTiming, LoaderTimingsReply, LoaderTimingsRequest
 from ablate.parts import build
+from ablate.training.batch_drawer import BatchDrawer
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.prefetch import count_threads, prefetch
 from ablate.training.signals import StopSignal
-from ablate.training.trainer import Trainer
 from ablate.worker.benchmarks.noise import NoiseBatches
 from ablate.worker.settings_checks import fill_in_matches
 from ablate.worker.train import build_trainer
@@ -31,9 +31,8 @@ def time_loader(request: LoaderTimingsRequest) -> LoaderTimingsReply:
     device = torch.device(request.device)
     trial = build(fill_in_matches(convert_sizes(request.trial.settings))[0], expect=Trial)
     noise, size = NoiseBatches(trial), trial.budget.batch
-    trainer = build_trainer(
-        trial, noise, device, Ranks(), Checkpoints(Path("unused")), StopSignal()
-    )
+    unused_folder = Checkpoints(Path("unused"))
+    drawer = build_trainer(trial, noise, device, Ranks(), unused_folder, StopSignal()).drawer
     pins = device.type == "cuda"
 
     def normalise() -> None:
@@ -45,8 +44,8 @@ def time_loader(request: LoaderTimingsRequest) -> LoaderTimingsReply:
     batch = batch.pin_memory() if pins else batch
     seconds = {
         "stack the stored frames": _time(lambda: noise.batch(0, size)),
-        "draw, masks included": _time(lambda: trainer.draw(0)),
-        f"draw ahead, {count_threads()} threads": time_drawing(trainer),
+        "draw, masks included": _time(lambda: drawer.draw(0)),
+        f"draw ahead, {count_threads()} threads": time_drawing(drawer),
         f"normalise on {device}": _time(normalise),
     }
     return LoaderTimingsReply(
@@ -60,11 +59,11 @@ def time_loader(request: LoaderTimingsRequest) -> LoaderTimingsReply:
     )
 
 
-def time_drawing(trainer: Trainer) -> float:
+def time_drawing(drawer: BatchDrawer) -> float:
     """Returns the seconds per step at which threads draw batches if nothing else is done."""
     rounds = max(ROUNDS, 2 * count_threads())
-    pin = trainer.device.type == "cuda"
-    with prefetch(trainer.draw, 2 * rounds, enabled=True, pin=pin) as draw:
+    pin = drawer.device.type == "cuda"
+    with prefetch(drawer.draw, 2 * rounds, enabled=True, pin=pin) as draw:
         for step in range(rounds):
             draw(step)  # after these, as many batches are drawn ahead as at the end
         started = time.perf_counter()

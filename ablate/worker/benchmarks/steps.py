@@ -111,10 +111,10 @@ def _build_runner(
         trial, NoiseBatches(trial), device, Ranks(), unused_folder, StopSignal()
     )
     state = trainer.create_state()
-    draw, drawing_seconds = trainer.draw, None
-    if trainer.draws_ahead:
-        drawing_seconds = time_drawing(trainer)
-        batch = trainer.draw(0).pin_memory()
+    draw, drawing_seconds = trainer.drawer.draw, None
+    if trainer.drawer.draws_ahead:
+        drawing_seconds = time_drawing(trainer.drawer)
+        batch = trainer.drawer.draw(0).pin_memory()
         draw = lambda step: batch  # noqa: E731
     step = partial(_take_step, trainer, state, draw)
     served: dict[str, KernelChoice] = {}
