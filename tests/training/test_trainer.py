@@ -166,9 +166,9 @@ def test_a_score_has_fallen_if_it_is_two_standard_errors_lower(first, last, num_
 
 def test_a_batch_depends_only_on_its_step(new_trainer):
     first, second = new_trainer(), new_trainer()
-    second.draw(3)
-    assert torch.equal(first.draw(7).batch.mels, second.draw(7).batch.mels)
-    assert torch.equal(first.draw(7).mask.context, second.draw(7).mask.context)
+    second.drawer.draw(3)
+    assert torch.equal(first.drawer.draw(7).batch.mels, second.drawer.draw(7).batch.mels)
+    assert torch.equal(first.drawer.draw(7).mask.context, second.drawer.draw(7).mask.context)
 
 
 @pytest.mark.parametrize(
