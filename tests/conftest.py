@@ -54,6 +54,13 @@ def _handle_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def _hide_cluster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides the SLURM of other tests, which goes on until their process ends."""
+    if _get_group(request.node) != "slurm":
+        monkeypatch.delenv("SLURM_CONF", raising=False)
+
+
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Changes to an empty working directory."""
