@@ -11,7 +11,7 @@ or `-` alone a multi-label task. It has numbers if every cell gives numbers.
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,7 +40,7 @@ def infer_label_kind(labels: Iterable[str]) -> LabelKind:
     """
     labels = set(labels)
     cells = [split_cell(label) for label in labels]
-    if cells and all(parts and all(map(_NUMBER.fullmatch, parts)) for parts in cells):
+    if labels and all(map(_has_numbers, labels)):
         return "numbers"
     if any(_EVENT.fullmatch(part) for parts in cells for part in parts):
         return "events"
@@ -100,6 +100,23 @@ def parse_numbers(label: str) -> dict[str, float]:
     return numbers
 
 
+def check_not_numbers(counts: Mapping[str, int]) -> None:
+    """Raises `ValueError` if most clips of a task with classes have numbers: one is mistyped.
+
+    Args:
+        counts: Number of clips of each cell.
+    """
+    others = [label for label in counts if not _has_numbers(label)]
+    total = sum(counts.values())
+    num_numbers = total - sum(counts[label] for label in others)
+    if others and 2 * num_numbers > total:
+        cell = f"the label `{others[0]}`" if others[0] else "an empty label"
+        raise ValueError(
+            f"{num_numbers} of {total} clips have numbers, but {cell} is none; give such clips a "
+            "number or leave them out; if all are classes, name them without `=`"
+        )
+
+
 def check_same_numbers(labels: Iterable[str]) -> None:
     """Raises `ValueError` if a cell gives other numbers than the first one does."""
     first, *others = labels
@@ -110,6 +127,11 @@ def check_same_numbers(labels: Iterable[str]) -> None:
             raise ValueError(
                 f"`{first}` and `{label}` differ in {names}; give every clip the same numbers"
             )
+
+
+def _has_numbers(label: str) -> bool:
+    parts = split_cell(label)
+    return bool(parts) and all(map(_NUMBER.fullmatch, parts))
 
 
 def split_cell(label: str) -> list[str]:

@@ -66,13 +66,26 @@ class Corrupted(AbstractSource):
     def clips(self) -> ClipTable:
         """Lists the clips of the source.
 
-        Raises `ValueError` for folds, unless all clips are changed.
+        Raises `ValueError`, unless all clips are changed, for folds, and for a clip that is tested
+        on in one task and not in another: its sound is stored once, for all tasks.
         """
         table = self.source.clips()
-        if self.clips_changed == "test" and not table.folds.equals("").all():
+        if self.clips_changed == "all":
+            return table
+        if not table.folds.equals("").all():
             raise ValueError(
                 "clips with folds are trained on in all other folds, so no clip is only tested on; "
                 "set `clips_changed: all`"
+            )
+        is_test = table.splits.equals("test")
+        differs = np.flatnonzero(is_test != is_test[table.first_with_path])
+        if len(differs):
+            clip = table[int(differs[0])]
+            first = table[int(table.first_with_path[differs[0]])]
+            raise ValueError(
+                f"`{clip.path}` has split `{first.split}` in task `{first.task}` but `{clip.split}` "
+                f"in task `{clip.task}`; give it the same split in both, drop it from one, or set "
+                "`clips_changed: all`"
             )
         return table
 
@@ -81,7 +94,8 @@ class Corrupted(AbstractSource):
         samples, rate = self.source.read(index)
         if not self._changes(index) or not samples.any():
             return samples, rate
-        rng = np.random.default_rng(derive(self.seed, "corruption", self.clips().paths[index]))
+        path = self.source.clips().paths[index]
+        rng = np.random.default_rng(derive(self.seed, "corruption", path))
         changed = samples.astype(np.float64)
         if self.reverb_seconds is not None:
             changed = add_reverberation(changed, self.reverb_seconds, rate, rng)
@@ -100,11 +114,11 @@ class Corrupted(AbstractSource):
             return digest
         hasher = create_hasher()
         settings = (self.snr_db, self.noise, self.reverb_seconds, self.seed)
-        hasher.update(repr((digest, self.clips().paths[index], settings)).encode())
+        hasher.update(repr((digest, self.source.clips().paths[index], settings)).encode())
         return hasher.hexdigest()
 
     def _changes(self, index: int) -> bool:
-        return self.clips_changed == "all" or self.clips().splits[index] == "test"
+        return self.clips_changed == "all" or self.source.clips().splits[index] == "test"
 
     @property
     def skipped_clips(self) -> Sequence[tuple[str, str]]:

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.annotations import check_same_numbers, infer_label_kind, parse_classes
+from ablate.audio.annotations import (
+    check_not_numbers,
+    check_same_numbers,
+    infer_label_kind,
+    parse_classes,
+)
 from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.audio.manifest_reader import format_problems
 
@@ -107,6 +112,8 @@ def _group_by_class(cells: Mapping[str, Indices]) -> dict[str, Indices]:
     kind = infer_label_kind(cells)
     if kind == "numbers":
         check_same_numbers(cells)
+    else:
+        check_not_numbers({cell: len(group) for cell, group in cells.items()})
     groups: dict[str, list[Indices]] = {}
     for cell, group in cells.items():
         for name in parse_classes(cell, kind):

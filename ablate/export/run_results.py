@@ -1,6 +1,7 @@
 """Lists the scores of a run for its model card, and formats those for a leaderboard of the Hub."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
@@ -10,7 +11,8 @@ from ablate.core.records.score import ScoreFile
 from ablate.parts import PartError, build, resolve
 
 EVAL_RESULTS = ".eval_results"  # folder of a model repository
-_OTHER_COLUMNS = ("views", "tasks", "content", "version")  # settings not shown with the probe
+# settings not shown with the probe
+_OTHER_COLUMNS = ("views", "tasks", "content", "label_procedure", "version")
 
 
 class ExportedScore(NamedTuple):
@@ -56,23 +58,25 @@ def create_eval_results(
         ValueError: For a task without scores.
     """
     files: dict[str, str] = {}
+    numbers: Counter[str] = Counter()  # files of each task
     tasks = sorted({result.task for result in results})
-    for benchmark in benchmarks:
+    for benchmark in dict.fromkeys(benchmarks):
         own = [result for result in results if result.task == benchmark.task]
         if not own:
             raise ValueError(
                 f"the run has no score of task `{benchmark.task}` to list on `{benchmark.dataset}`,"
                 f" but of {', '.join(tasks) or 'none'}"
             )
-        for number, result in enumerate(own, start=1):
+        for result in own:
+            numbers[benchmark.task] += 1
             entry = {
                 "dataset": {"id": benchmark.dataset, "task_id": benchmark.task_id},
                 "value": round(result.value, 4),
                 "notes": f"frozen encoder, {result.probe} on {result.view}, {result.metric} in "
                 f"{result.unit}",
             }
-            text = json.dumps([entry], indent=2) + "\n"
-            files[f"{EVAL_RESULTS}/{benchmark.task}-{number}.yaml"] = text
+            name = f"{benchmark.task}-{numbers[benchmark.task]}.yaml"
+            files[f"{EVAL_RESULTS}/{name}"] = json.dumps([entry], indent=2) + "\n"
     return files
 
 

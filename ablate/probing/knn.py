@@ -37,6 +37,7 @@ class KNN(AbstractProbe):
         shots: Training clips per class, drawn for each seed; unset, all.
         label_share: Share of the training clips to use, drawn for each seed; unset, all.
         content: Set when a study is planned, not by the user.
+        label_procedure: Set by the probe, not by the user: how `shots` and shares are drawn.
         k: Number of neighbours.
         temperature: Divisor of the similarities; smaller values weight near neighbours more.
 
@@ -83,6 +84,7 @@ class XaresKNN(AbstractProbe):
         shots: Training clips per class, drawn for each seed; unset, all.
         label_share: Share of the training clips to use, drawn for each seed; unset, all.
         content: Set when a study is planned, not by the user.
+        label_procedure: Set by the probe, not by the user: how `shots` and shares are drawn.
         k: Number of neighbours.
         temperature: Divisor of the similarities; smaller values weight near neighbours more.
         protocol: How clips are cut and padded: as for other probes (`whole_clips`), or as in X-ARES
@@ -128,6 +130,7 @@ class Retrieval(AbstractProbe):
         shots: Training clips per class, drawn for each seed; unset, all.
         label_share: Share of the training clips to use, drawn for each seed; unset, all.
         content: Set when a study is planned, not by the user.
+        label_procedure: Set by the probe, not by the user: how `shots` and shares are drawn.
 
     Example:
         probes: {retrieval: {type: ablate.probing.knn.Retrieval}}

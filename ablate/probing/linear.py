@@ -30,6 +30,7 @@ class Logistic(AbstractProbe):
         shots: Training clips per class, drawn for each seed; unset, all.
         label_share: Share of the training clips to use, drawn for each seed; unset, all.
         content: Set when a study is planned, not by the user.
+        label_procedure: Set by the probe, not by the user: how `shots` and shares are drawn.
         strength: Inverse of the penalty, scikit-learn's `C`.
         iterations: Greatest number of iterations.
 
@@ -102,6 +103,7 @@ class Ridge(AbstractProbe):
         shots: Training clips per class, drawn for each seed; unset, all.
         label_share: Share of the training clips to use, drawn for each seed; unset, all.
         content: Set when a study is planned, not by the user.
+        label_procedure: Set by the probe, not by the user: how `shots` and shares are drawn.
         penalty: Weight of the squared coefficients beside the mean squared error, with scaled
             features and numbers.
 

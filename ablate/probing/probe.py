@@ -1,8 +1,9 @@
 """The contract of probes: the data that a probe gets, and what it must return."""
 
+import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +124,10 @@ class Content:
     tasks: tuple[str, ...]  # names of the tasks
 
 
+class OutdatedProbeError(ValueError):
+    """Raised for a probe that defines a method by its former name; shows what to change."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AbstractProbe(ABC):
     """Predicts labels from frozen features. Subclasses are frozen keyword-only dataclasses.
@@ -139,6 +144,7 @@ class AbstractProbe(ABC):
         shots: Training clips per class, drawn for each seed; unset, all.
         label_share: Share of the training clips to use, drawn for each seed; unset, all.
         content: Set when a study is planned, not by the user.
+        label_procedure: Set by the probe, not by the user: how `shots` and shares are drawn.
 
     Example:
         A probe that predicts the class with the nearest mean:
@@ -164,13 +170,27 @@ class AbstractProbe(ABC):
     shots: int | None = field(default=None, metadata={AS_BEFORE: None})
     label_share: float | None = field(default=None, metadata={AS_BEFORE: None})
     content: Content | None = field(default=None, metadata={AS_BEFORE: None})
+    # 1 (unset): `shots` and `label_share` were also drawn from the fold to select by, and lost it
+    label_procedure: Literal[2] | None = field(default=None, metadata={AS_BEFORE: None})
 
     kinds: ClassVar[frozenset[LabelKind]] = CLASSES  # the kinds of tasks that it can score
     standardises: ClassVar[bool] = True  # whether features are standardised beforehand
     reads_tokens: ClassVar[bool] = False  # whether an item is all tokens of a clip, not a vector
     needs_audio: ClassVar[bool] = False  # whether it trains the encoder, on log-mels
     headline: ClassVar[str | None] = None  # metric of its score; None: the default of the task
+    predicts: ClassVar[bool] = True  # False if `score_split` does everything, without `predict`
     selects_on_test: ClassVar[bool] = False  # whether it may select on the clips it predicts
+
+    def __init_subclass__(cls) -> None:
+        """Refuses a probe that defines `score_events`, the former name of `score_split`."""
+        super().__init_subclass__()
+        if "score_events" in vars(cls):
+            raise OutdatedProbeError(
+                f"`{cls.__module__}.{cls.__qualname__}` defines `score_events`, which is now called "
+                "`score_split` and would be ignored. Replace\n\n"
+                f"    def score_events{inspect.signature(vars(cls)['score_events'])}:\n\nby\n\n"
+                "    def score_split(self, features, task, split, seed):"
+            )
 
     def __post_init__(self) -> None:
         wrong = [p for p in self.views.poolings if (p == TOKENS) != self.reads_tokens]
@@ -181,6 +201,9 @@ class AbstractProbe(ABC):
             raise ValueError("`shots` must be 1 or more, and excludes `label_share`")
         if self.label_share is not None and not 0 < self.label_share <= 1:
             raise ValueError(f"`label_share` must lie in (0, 1]; got {self.label_share}")
+        draws = self.shots is not None or self.label_share is not None
+        procedure = 2 if draws and self.needs_validation else None
+        object.__setattr__(self, "label_procedure", procedure)  # `replace` copies it
 
     @property
     def num_seeds(self) -> int:

@@ -45,6 +45,7 @@ class Prototypes(AbstractTrainedProbe):
         shots: Training clips per class, drawn for each seed; unset, all.
         label_share: Share of the training clips to use, drawn for each seed; unset, all.
         content: Set when a study is planned, not by the user.
+        label_procedure: Set by the probe, not by the user: how `shots` and shares are drawn.
         rate: Learning rate of Adam at the start.
         batch: Clips per step.
         epochs: Passes over the training clips.

@@ -16,7 +16,7 @@ from ablate.probing.training import hold_out
 
 MAX_POINTS = 256
 SHARED = ("metric", "shots", "label_share")  # settings that `probe` may give instead
-NOT_TUNED = (*SHARED, "views", "tasks", "content", "probe", "grid")
+NOT_TUNED = (*SHARED, "views", "tasks", "content", "label_procedure", "probe", "grid")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ class Tuned(AbstractProbe):
         probe: The probe whose settings are chosen; its own `views` and `tasks` are not used.
         grid: Values to try for settings of the probe; all combinations are tried.
         content: Set when a study is planned, not by the user.
+        label_procedure: Set by the probe, not by the user: how `shots` and shares are drawn.
 
     Example:
         >>> from ablate.probing.linear import Logistic
@@ -65,6 +66,11 @@ class Tuned(AbstractProbe):
         super().__post_init__()
         if self.probe.needs_audio or self.probe.reads_tokens or self.probe.is_official:
             raise ValueError("`probe` must read one vector per clip or moment, and not be official")
+        if not self.probe.predicts:
+            raise ValueError(
+                f"`probe` must predict what it is tuned by, and {type(self.probe).__name__} does "
+                "not; use it as a probe of the study, without `Tuned`"
+            )
         if names := [f"`{name}`" for name in self.grid if name in NOT_TUNED]:
             raise ValueError(f"`grid` cannot vary {', '.join(names)}; set it outside of `grid`")
         for name in SHARED:

@@ -56,6 +56,7 @@ class Verification(AbstractProbe):
         shots: Not used by this probe, which trains nothing.
         label_share: Not used by this probe, which trains nothing.
         content: Set when a study is planned, not by the user.
+        label_procedure: Set by the probe, not by the user: how `shots` and shares are drawn.
         trials: File with one pair per line, as VoxCeleb has it: 1 (same) or 0, then the paths of
             two test clips as in the manifest, separated by spaces, or by tabs if paths have spaces.
             If unset, all pairs of test clips, which are of one speaker if they have one label; of
@@ -70,6 +71,7 @@ class Verification(AbstractProbe):
 
     kinds: ClassVar[frozenset[LabelKind]] = frozenset({"single"})
     headline: ClassVar[str | None] = "eer"
+    predicts: ClassVar[bool] = False
 
     trials: str | None = None
     trials_digest: str | None = field(default=None, metadata={AS_BEFORE: None})
@@ -140,12 +142,13 @@ def pair_all(clips: Indices, task: Task) -> Pairs:
 def read_trials(file: Path, task: Task) -> Pairs:
     """Reads a list of trials.
 
-    Raises `ValueError` for a line that is no trial, or names a clip that the task does not have.
+    Raises `ValueError` for a line that is no trial, or names a clip that the task does not have or,
+    without folds, does not test on.
     """
     paths = task.paths
     assert paths is not None, "tasks of a store have paths"
     places = {paths[int(clip)]: place for place, clip in enumerate(task.clips)}
-    rows = []
+    rows, numbers = [], []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():
             continue
@@ -158,8 +161,26 @@ def read_trials(file: Path, task: Task) -> Pairs:
                 "paths as in the manifest"
             )
         rows.append((places[parts[1]], places[parts[2]], parts[0] == "1"))
+        numbers.append(number)
     columns = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+    if not task.folded:
+        _check_are_tests(columns[:2], numbers, file, task)
     return Pairs(columns[0], columns[1], columns[2].astype(np.bool_))
+
+
+def _check_are_tests(clips: Indices, numbers: list[int], file: Path, task: Task) -> None:
+    """Raises `ValueError` if a trial, a column of (2, trials), names another than a test clip."""
+    is_other = ~np.isin(clips, task.parts["test"])
+    others = np.flatnonzero(is_other.any(axis=0))
+    if len(others):
+        first = int(others[0])
+        clip = int(clips[int(is_other[:, first].argmax()), first])
+        assert task.paths is not None, "tasks of a store have paths"
+        raise ValueError(
+            f"{file}, line {numbers[first]}: `{task.paths[int(task.clips[clip])]}` is no test clip of "
+            f"task `{task.name}` (trials with such clips: {len(others)}); give these clips the split "
+            "`test` in the manifest, or remove the trials"
+        )
 
 
 def check_pairs(pairs: Pairs, where: str) -> None:

@@ -135,6 +135,7 @@ def _build_request(study: Study, trials: Sequence[design.PlannedTrial]) -> PlanR
         optional=tuple(tuple(trial.inner) for trial in trials),
         probes=dict(study.probes),
         scores=design_plan.list_scores(study, trials),
+        chooses_by=tuple(name for name in ("sweep", "confirm") if getattr(study, name) is not None),
         evaluate=design_plan.build_evaluate(study),
         match_budget=_build_budget_match(study),
         random_inits=study.random_inits,

@@ -53,6 +53,7 @@ class FineTuning(AbstractProbe):
         shots: Training clips per class, drawn for each seed; unset, all.
         label_share: Share of the training clips to use, drawn for each seed; unset, all.
         content: Set when a study is planned, not by the user.
+        label_procedure: Set by the probe, not by the user: how `shots` and shares are drawn.
         augmentation: Changes each batch during training. If unset, nothing does.
         steps: Number of training steps.
         batch: Clips per step, one window each.

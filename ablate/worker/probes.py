@@ -80,6 +80,14 @@ class ExpectedScore:
                     f"to `probes.{self.probe}.views`"
                 )
 
+    def check_validation(self, probe: AbstractProbe, sections: Iterable[str]) -> None:
+        """Raises `PartError` if sections of the study choose by a validation score it lacks."""
+        if not probe.scores_validation and (names := ", ".join(f"`{name}`" for name in sections)):
+            raise self._create_error(
+                f"`{self.probe}` scores test clips only, so {names} cannot choose by its validation"
+                f" score; use another probe's score, or leave {names} out"
+            )
+
     def check_tasks(self, probe: AbstractProbe, tasks: Iterable[Task]) -> None:
         """Raises `PartError` if the probe cannot give this score on one of the tasks."""
         for task in tasks:

@@ -75,6 +75,8 @@ def validate(request: PlanRequest, cache: Path, emit: Emit) -> PlanReply:
     )
     budget = _compute_target_budget(request.match_budget) if request.match_budget else None
     scores = list_expected_scores(request.scores, request.evaluate)
+    for score in scores:
+        score.check_validation(probes[score.probe], request.chooses_by)
     validator = _Validator(datasets, budget, probes, scores, request.random_inits)
     pairs = itertools.zip_longest(request.trials, request.optional, fillvalue=())
     trials = [(dict(settings), frozenset(optional)) for settings, optional in pairs]

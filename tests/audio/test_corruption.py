@@ -86,6 +86,38 @@ def test_folds_need_all_clips_to_be_changed():
     assert len(Corrupted(source=Folds(), snr_db=0, clips_changed="all").clips()) == 2
 
 
+class Twice(AbstractSource):
+    """A file that is trained on in one task and tested on in another."""
+
+    def clips(self):
+        clips = [ClipInfo("a", "x", "one", split="train"), ClipInfo("a", "y", "two", split="test")]
+        return ClipTable.from_clips([*clips, ClipInfo("b", "x", "two", split="test")])
+
+    def read(self, index):
+        return np.ones(100, dtype=np.float32), 16000
+
+
+def test_a_file_is_a_test_clip_of_all_its_tasks_or_of_none():
+    message = "`a` has split `train` in task `one` but `test` in task `two`; .*`clips_changed: all`"
+    with pytest.raises(ValueError, match=message):
+        Corrupted(source=Twice(), snr_db=0).clips()
+    assert len(Corrupted(source=Twice(), snr_db=0, clips_changed="all").clips()) == 3
+
+
+def test_the_clips_of_a_list_are_not_compared_for_each_clip_that_is_read(monkeypatch):
+    compared = []
+    equals = type(CLEAN.clips().splits).equals
+
+    def count_and_compare(column, text):
+        compared.append(text)
+        return equals(column, text)
+
+    monkeypatch.setattr(type(CLEAN.clips().splits), "equals", count_and_compare)
+    NOISY.read(0)
+    NOISY.content_digest(1)
+    assert not compared
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -147,6 +147,13 @@ def test_scores_are_listed_for_the_leaderboards_that_are_named(exported, tmp_pat
     assert sorted(entry["value"] for entry in entries) == [12.5, 50.0]
     notes = {entry["value"]: entry["notes"] for entry in entries}
     assert notes[50.0] == "frozen encoder, KNN(k=200) on mean, accuracy in percent"
+    other = Benchmark.parse("noise=me/other-set:all")
+    export_encoder(run, folder, CardDetails(benchmarks=(*card.benchmarks, other)))
+    entries = [json.loads(file.read_text())[0] for file in (folder / ".eval_results").iterdir()]
+    listed = sorted((entry["dataset"]["id"], entry["value"]) for entry in entries)
+    assert listed == [
+        (f"me/{name}-set", value) for name in ("noise", "other") for value in (12.5, 50)
+    ]
     export_encoder(run, folder)  # without leaderboards
     assert not (folder / ".eval_results").exists()
 

@@ -88,7 +88,7 @@ def test_only_the_head_of_the_predictor_is_trained(models):
 
 
 def test_the_loss_is_the_weighted_sum_of_a_distance_and_a_cross_entropy():
-    predicted, target = torch.randn(7, 9), torch.randn(7, 9)
+    predicted, target = torch.randn(2, 7, 9, generator=torch.Generator().manual_seed(0))
     target[:, 4:] = target[:, 4:].softmax(dim=1)
     objective = DistanceAndClasses(objective=L1(), classes=5, share=0.25, temperature=0.5)
     distance = L1().distance(predicted[:, :4], target[:, :4], None)

@@ -54,6 +54,10 @@ def test_a_task_has_numbers_only_if_all_its_cells_have(cells, kind):
         (["v=1;a=2", "v=1"], r"task `a`: `v=1;a=2` and `v=1` differ in `a`; give every clip"),
         (["v=1;v=2", "v=1"], "gives `v` twice"),
         (["v=1e999", "v=1"], "`v=1e999` is too large for a number"),
+        (["v=1", "v=2", "v=nan"], "task `a`: 4 of 6 clips have numbers, but the label `v=nan` is"),
+        (["v=1", "v=2", "v=3;a"], "but the label `v=3;a` is none; give such clips a number"),
+        (["v=1", "v=2", "-"], "but the label `-` is none"),
+        (["v=1", "v=2", ""], "but an empty label is none"),
     ],
 )
 def test_numbers_that_cannot_be_used_are_errors(cells, message):

@@ -18,6 +18,7 @@ from ablate.probing.scoring import divide_clips, score_probe, select_labelled
 from ablate.probing.tasks import Task
 from ablate.probing.training import CosineDecay, train_and_predict
 from ablate.probing.tuned import Tuned
+from ablate.probing.verification import Verification
 from ablate.probing.views import View, Views, parse_view
 from tests.probing.conftest import make_clusters, make_data, predict_classes
 
@@ -106,6 +107,15 @@ def test_settings_that_are_not_used_leave_scores_valid():
     added = {"metric", "shots", "label_share", "hidden_layers", "dropout", "patience"}
     for probe in (KNN(), Logistic(), Linear()):
         assert not added & get_identity(probe).keys()
+
+
+def test_only_few_labels_of_a_probe_that_selects_have_a_new_procedure():
+    for settings in ({"shots": 4}, {"label_share": 0.5}):
+        probe = Linear(**settings)
+        assert get_identity(probe)["label_procedure"] == 2
+        assert build(resolve(probe), expect=Linear) == probe
+        assert "label_procedure" not in get_identity(KNN(**settings))
+        assert "label_procedure" not in get_identity(replace(probe, shots=None, label_share=None))
 
 
 def test_mean_max_is_the_sum_of_mean_and_maximum():
@@ -207,6 +217,11 @@ def test_tuning_chooses_the_point_that_is_best_on_validation_clips():
     valid = [score_probe(point, features, task)["valid"] for point in points]
     tuned = score_probe(Tuned(probe=Logistic(), grid={"strength": [1e-6, 0.1]}), features, task)
     assert tuned["test"] == score_probe(points[int(np.argmax(valid))], features, task)["test"]
+
+
+def test_a_probe_that_predicts_nothing_cannot_be_tuned():
+    with pytest.raises(ValueError, match=r"Verification does not; use it .* without `Tuned`"):
+        Tuned(probe=Verification(), grid={"trials": ["a.txt"]})
 
 
 def test_tuning_never_reads_the_labels_of_test_clips():

@@ -11,6 +11,10 @@ from ablate.probing.training import CosineDecay, train_and_predict
 from ablate.testing import check_probe
 
 
+def make_noise(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
 @pytest.mark.parametrize("binary", [False, True])
 def test_our_probes_pass(binary):
     check_probe(Prototypes(epochs=40, rate=0.01, seeds=1, num_prototypes=32, binary=binary))
@@ -21,7 +25,7 @@ def test_logits_are_those_of_a_loop_over_tokens_and_prototypes(binary):
     model = PrototypePooling((3, 4), 5, 2, binary=binary, seed=0)
     with torch.no_grad():
         model.gate.copy_(torch.tensor([0.5, -1.0, 2.0]))
-    tokens, real = torch.randn(2, 6, 12), torch.ones(2, 6, dtype=torch.bool)
+    tokens, real = make_noise(2, 6, 12), torch.ones(2, 6, dtype=torch.bool)
     real[1, 4:] = False
     gate = np.exp([0.5, -1.0, 2.0]) / np.exp([0.5, -1.0, 2.0]).sum()
     logits = model(tokens, real).detach().numpy()
@@ -42,7 +46,7 @@ def test_logits_are_those_of_a_loop_over_tokens_and_prototypes(binary):
 @pytest.mark.parametrize("binary", [False, True])
 def test_prototypes_and_gate_are_trained(binary):
     model = PrototypePooling((2, 4), 3, 2, binary=binary, seed=0)
-    model(torch.randn(4, 5, 8), torch.ones(4, 5, dtype=torch.bool)).square().sum().backward()
+    model(make_noise(4, 5, 8), torch.ones(4, 5, dtype=torch.bool)).square().sum().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
 

@@ -76,7 +76,10 @@ def test_with_a_list_its_trials_are_compared(features, task, tmp_path, separator
         ("1 2.wav 5.wav\n2 2.wav 5.wav", "line 2: expected"),
         ("1 2.wav none.wav", "task `a` has no clip `none.wav`"),
         ("1 2.wav 11.wav", "the test clips of `a` have 1 pairs of one speaker and 0 of two"),
-        ("1 0.wav 9.wav\n0 0.wav 3.wav", "have 0 pairs of one speaker and 0 of two"),  # training
+        (
+            "1 2.wav 11.wav\n\n0 2.wav 3.wav\n1 0.wav 9.wav",
+            r"line 3: `3.wav` is no test clip of task `a` \(trials with such clips: 2\); give",
+        ),
         ("", "have 0 pairs of one speaker and 0 of two"),
     ],
 )
@@ -84,6 +87,14 @@ def test_a_list_that_cannot_be_scored_is_an_error_before_training(task, tmp_path
     (tmp_path / "trials.txt").write_text(text)
     with pytest.raises(ValueError, match=message):
         Verification(trials=str(tmp_path / "trials.txt")).check_task(task)
+
+
+def test_trials_between_folds_are_not_compared(task, tmp_path):
+    folded = replace(task, folded=True)
+    pairs = [(2, 11, 1), (2, 5, 0), (0, 9, 1), (0, 3, 0), (1, 10, 1), (1, 4, 0), (2, 3, 0)]
+    lines = [f"{same} {one}.wav {two}.wav" for one, two, same in pairs]
+    (tmp_path / "trials.txt").write_text("\n".join(lines))
+    Verification(trials=str(tmp_path / "trials.txt")).check_task(folded)
 
 
 def test_a_missing_list_is_an_error():

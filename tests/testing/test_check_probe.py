@@ -9,7 +9,7 @@ from ablate.probing.attentive import Attentive
 from ablate.probing.knn import KNN, Retrieval, XaresKNN
 from ablate.probing.linear import Logistic
 from ablate.probing.neural import Linear
-from ablate.probing.probe import AbstractProbe
+from ablate.probing.probe import AbstractProbe, OutdatedProbeError
 from ablate.testing import check_probe
 from ablate.training.finetuning import FineTuning
 
@@ -104,3 +104,14 @@ def test_a_probe_without_a_fault_passes():
 def test_a_fault_is_an_error(fault, message):
     with pytest.raises(AssertionError, match=message):
         check_probe(FaultyProbe(fault=fault))
+
+
+def test_a_probe_that_overrides_a_method_by_its_former_name_is_an_error():
+    def score_events(self, features, task, split, seed):
+        return {"test": {"accuracy": 0.0}}
+
+    with pytest.raises(OutdatedProbeError) as caught:
+        type("Old", (KNN,), {"score_events": score_events, "__module__": "my_lab"})
+    for line in ("score_events(self, features, task, split, seed)", "def score_split(self, "):
+        assert line in str(caught.value)
+    assert "`my_lab.Old` defines `score_events`" in str(caught.value)

@@ -15,6 +15,7 @@ from ablate.parts import build
 from ablate.probing.attentive import Attentive
 from ablate.probing.knn import KNN
 from ablate.probing.linear import Logistic
+from ablate.probing.neural import Linear
 from ablate.probing.views import Views
 from ablate.runs import store as run_store
 from ablate.runs.predictions import get_predictions_file, read_predictions
@@ -66,6 +67,14 @@ def encoded_clips(monkeypatch):
 def test_the_keys_of_scores_are_pinned():
     keys = [compute_score_key(probe) for probe in (KNN(k=10), KNN(k=3), Logistic())]
     assert keys == ["33dd0e94ee", "d2dfca2159", "bea21a3c7d"]
+    few = (KNN(k=10, shots=4), Logistic(label_share=0.5), Linear(choice="last", shots=4), Linear())
+    keys = [compute_score_key(probe) for probe in few]
+    assert keys == ["abe9434586", "b170cd17c4", "b3cf59de45", "eb73b10489"]
+
+
+def test_few_labels_that_were_drawn_with_the_fold_to_select_by_are_scored_again():
+    keys = [compute_score_key(probe) for probe in (Linear(shots=4), Linear(label_share=0.5))]
+    assert not {"a0adce6ec6", "7709fd261c"} & set(keys)
 
 
 def test_a_score_file_of_another_format_is_rejected_with_the_remedy(tmp_path):

@@ -96,6 +96,7 @@ class PlanRequest(Request[PlanReply]):
     optional: tuple[tuple[tuple[str, ...], ...], ...] = ()  # per trial: settings to drop if unknown
     probes: dict[str, Settings] = field(default_factory=dict)
     scores: tuple[ScoreView, ...] = ()  # that the study needs
+    chooses_by: tuple[str, ...] = ()  # sections of the study that choose by its validation scores
     evaluate: EvaluatePlan | None = None
     match_budget: BudgetMatch | None = None
     random_inits: int = 1  # untrained encoders per trial, if those of the trials differ
