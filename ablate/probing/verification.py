@@ -177,9 +177,9 @@ def _check_are_tests(clips: Indices, numbers: list[int], file: Path, task: Task)
         clip = int(clips[int(is_other[:, first].argmax()), first])
         assert task.paths is not None, "tasks of a store have paths"
         raise ValueError(
-            f"{file}, line {numbers[first]}: `{task.paths[int(task.clips[clip])]}` is no test clip of "
-            f"task `{task.name}` (trials with such clips: {len(others)}); give these clips the split "
-            "`test` in the manifest, or remove the trials"
+            f"{file}, line {numbers[first]}: `{task.paths[int(task.clips[clip])]}` is no test clip "
+            f"of task `{task.name}` (trials with such clips: {len(others)}); give these clips the "
+            "split `test` in the manifest, or remove the trials"
         )
 
 
