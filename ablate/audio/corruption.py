@@ -83,9 +83,9 @@ class Corrupted(AbstractSource):
             clip = table[int(differs[0])]
             first = table[int(table.first_with_path[differs[0]])]
             raise ValueError(
-                f"`{clip.path}` has split `{first.split}` in task `{first.task}` but `{clip.split}` "
-                f"in task `{clip.task}`; give it the same split in both, drop it from one, or set "
-                "`clips_changed: all`"
+                f"`{clip.path}` has split `{first.split}` in task `{first.task}` but "
+                f"`{clip.split}` in task `{clip.task}`; give it the same split in both, drop it "
+                "from one, or set `clips_changed: all`"
             )
         return table
 

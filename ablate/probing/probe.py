@@ -186,7 +186,7 @@ class AbstractProbe(ABC):
         super().__init_subclass__()
         if "score_events" in vars(cls):
             raise OutdatedProbeError(
-                f"`{cls.__module__}.{cls.__qualname__}` defines `score_events`, which is now called "
+                f"`{cls.__module__}.{cls.__qualname__}` defines `score_events`, which is now named "
                 "`score_split` and would be ignored. Replace\n\n"
                 f"    def score_events{inspect.signature(vars(cls)['score_events'])}:\n\nby\n\n"
                 "    def score_split(self, features, task, split, seed):"
