@@ -24,6 +24,7 @@ LONGEST = (
     "slurm",
     "maskers/test_contract.py",
     "test_recipes.py",
+    "worker/test_resuming.py",
     "worker/test_ranks.py",
     "test_published.py",
     "sweep/test_workers.py",
