@@ -25,7 +25,7 @@ from ablate.worker.audio_data import open_audio
 from ablate.worker.evaluate import compute_score_key, score_run
 from ablate.worker.probe_runner import ProbeRunner
 from ablate.worker.trial import Trial
-from tests.worker.runs import create_context
+from tests.worker.runs import create_context, create_settings
 
 CPU = torch.device("cpu")
 
@@ -121,7 +121,7 @@ def test_cached_features_equal_the_computed_ones(tmp_path, trial, audio):
         {"patchifier": {"type": "ablate.model.patchify.Rectangles", "freq": 32, "time": 8}},
         {"encoder": {"type": "ablate.model.vit.ViT", "dim": 16, "layers": 1, "heads": 4}},
         {"mel": {"type": "ablate.audio.mel.LogMel", "bands": 32, "f_min": 100.0}},
-        {"data": {"type": "ablate.audio.synthetic.Synthetic", "clips_per_class": 3}},
+        {"data": {**create_settings()["data"], "clips_per_class": 3}},
     ],
 )
 def test_every_setting_that_affects_features_changes_their_key(settings, cache, tmp_path, change):
