@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from ablate.audio.sources import Folder
+
 FORMATS = {  # name -> format and subtype of libsndfile
     "wav": ("WAV", "PCM_16"),
     "wavex": ("WAVEX", "PCM_24"),
@@ -68,3 +70,20 @@ def add_id3_picture(content: bytes, size: int) -> bytes:
     frame = b"APIC" + struct.pack(">I", len(picture)) + b"\0\0" + picture
     length = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
     return b"ID3\x03\0\0" + length + frame + content
+
+
+def write_faulty_folder(folder: Path, *, num_sounds: int, faults_after: int) -> Folder:
+    """Writes sounds of different lengths, of which the fourth is silent, and their manifest.
+
+    After `faults_after` sounds it also lists a broken and a missing file, which are skipped.
+    """
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 40000)
+    rows = []
+    for number in range(num_sounds):
+        samples = noise[: 8000 + 3000 * number] * (number != 3)
+        soundfile.write(folder / f"{number}.wav", samples, 16000)
+        rows.append(f"{number}.wav,{'ab'[number % 2]},train")
+    (folder / "broken.wav").write_bytes(b"RIFF and nothing else")
+    rows[faults_after:faults_after] = ["broken.wav,a,train", "missing.wav,b,train"]
+    (folder / "manifest.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
+    return Folder(manifest=str(folder / "manifest.csv"), on_bad_audio="skip")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from ablate.audio import decoder_pool
 from ablate.audio.mel import LogMel
@@ -14,28 +13,19 @@ from ablate.audio.sources import Folder
 from ablate.audio.store import check_source
 from ablate.audio.store_builder import build_index
 from ablate.audio.store_journal import Journal
+from tests.audio.sounds import write_faulty_folder
 
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     """Five sounds of different lengths, one of them silent, one broken and one missing."""
-    folder = tmp_path_factory.mktemp("sounds")
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 40000)
-    lines = ["path,label,split"]
-    for number in range(5):
-        samples = noise[: 8000 + 3000 * number] * (number != 3)
-        soundfile.write(folder / f"{number}.wav", samples, 16000)
-        lines.append(f"{number}.wav,{'ab'[number % 2]},train")
-    (folder / "broken.wav").write_bytes(b"RIFF and nothing else")
-    lines += ["broken.wav,a,train", "missing.wav,b,train"]
-    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
-    return Folder(manifest=str(folder / "manifest.csv"), on_bad_audio="skip")
+    return write_faulty_folder(tmp_path_factory.mktemp("sounds"), num_sounds=5, faults_after=5)
 
 
 def build_store(sounds: Folder, folder: Path, num_processes: int) -> dict[str, bytes]:
     """Returns the bytes of a store's files by name."""
     folder.mkdir()
-    keys, _ = check_source(sounds, probed=False), folder
+    keys = check_source(sounds, probed=False)
     journal = Journal(folder, LogMel().bands, np.zeros(0, dtype=np.int64))
     index = build_index(sounds, LogMel(), keys, journal, None, num_processes)
     index.write(folder / "index")

@@ -3,9 +3,7 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 from filelock import FileLock
 
 from ablate.audio.mel import LogMel
@@ -13,6 +11,7 @@ from ablate.audio.part_decoding import Part, PartCounts, decode_part
 from ablate.audio.sources import Folder
 from ablate.audio.store import get_store_paths, open_store
 from ablate.audio.store_parts import LOCK, get_part_folder
+from tests.audio.sounds import write_faulty_folder
 
 NUM_PARTS = 3
 TOTAL = PartCounts(num_decoded=8, num_bad=1)
@@ -21,17 +20,7 @@ TOTAL = PartCounts(num_decoded=8, num_bad=1)
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     """Eight sounds of different lengths, one of them silent, with a broken and a missing file."""
-    folder = tmp_path_factory.mktemp("sounds")
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 40000)
-    lines = ["path,label,split"]
-    for number in range(8):
-        samples = noise[: 8000 + 3000 * number] * (number != 3)
-        soundfile.write(folder / f"{number}.wav", samples, 16000)
-        lines.append(f"{number}.wav,{'ab'[number % 2]},train")
-    (folder / "broken.wav").write_bytes(b"RIFF and nothing else")
-    lines[3:3] = ["broken.wav,a,train", "missing.wav,b,train"]
-    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
-    return Folder(manifest=str(folder / "manifest.csv"), on_bad_audio="skip")
+    return write_faulty_folder(tmp_path_factory.mktemp("sounds"), num_sounds=8, faults_after=2)
 
 
 @pytest.fixture(scope="module")
