@@ -226,7 +226,7 @@ def why_different(first: RunName, second: RunName, as_json: Json = False) -> Non
     """Show the settings that differ between two runs."""
     from ablate.config.tree import find_differences
     from ablate.core.records.run import CONFIG_FILE, RunConfig
-    from ablate.runs import status as run_status
+    from ablate.runs import preview
 
     folders = find_run_folder(first), find_run_folder(second)
     with failing_on_value_error():
@@ -236,7 +236,7 @@ def why_different(first: RunName, second: RunName, as_json: Json = False) -> Non
         names = [folder.name for folder in folders]
         typer.echo(json.dumps({"runs": names, "differences": find_differences(one, other)}))
         return
-    changes = run_status.format_changes(one, other)
+    changes = preview.format_changes(one, other)
     typer.echo(f"{folders[0].name} -> {folders[1].name}: {len(changes)} settings differ")
     print_lines(f"  {line}" for line in changes)
 

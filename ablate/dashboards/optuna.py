@@ -22,8 +22,7 @@ from ablate.report.figures.metrics import QUANTITIES, read_curves
 from ablate.report.pages.tables import format_score_name
 from ablate.report.results import Results, TrialResult, format_variant, get_levels, read_results
 from ablate.report.stats.verdicts import compute_verdicts
-from ablate.runs import status as run_status
-from ablate.runs import store
+from ablate.runs import preview, store
 from ablate.study.exit_codes import DONE, run_with_exit_code
 from ablate.sweep import tuning
 from ablate.sweep.storage import open_storage, storage_errors
@@ -142,7 +141,7 @@ def _describe_trial(
     compared = next(
         (t for t in results.trials if t.levels == baseline and t.seed == trial.seed), trial
     )
-    changes = run_status.format_changes(compared.plan.settings, trial.plan.settings)
+    changes = preview.format_changes(compared.plan.settings, trial.plan.settings)
     differs = _format_list(changes) or ["- nothing: this is the baseline"]
     reason = [f"Failed: {trial.reason}", ""] if trial.score is None else []
     head = f"**{format_variant(get_levels(trial, results.factors))}, seed {trial.seed}**"

@@ -7,27 +7,22 @@ dies, another one resumes its trial from the last checkpoint.
 import collections
 import contextlib
 import queue
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from ablate.core.machine_errors import MachineError
 from ablate.core.records.messages import ProgressMessage, RunReply, RunRequest
 from ablate.core.records.planning import PlanReply, PlanRequest
 from ablate.core.records.protocol import ReplyT, Request
-from ablate.executors.devices import assign_devices
 from ablate.executors.worker import (
     COMMAND,
-    GRACE_SECONDS,
     InvalidRequestError,
-    OnProgress,
-    Worker,
     WorkerDiedError,
-    ignore_progress,
 )
+from ablate.executors.workers import Workers
 from ablate.runs import store
 from ablate.runs.job import ProgressListener, RunJob, RunOutcome
 from ablate.runs.lock import acquire_run
@@ -38,15 +33,8 @@ MAX_DEATHS = 3  # workers per trial; the cause may be the machine's memory, or t
 WAITING = ProgressMessage(label="waiting for another process")
 
 
-class Pool:
-    """Worker processes of this machine, started when first needed; use it as a context manager.
-
-    Args:
-        cache: folder of decoded clips.
-        size: number of workers; by default one per GPU, or per CPU core.
-        ranks: processes that train one trial together, each with a GPU or core of its own.
-        command: starts a worker.
-    """
+class Pool(Workers):
+    """Workers with a queue of runs; the arguments are those of `Workers`."""
 
     def __init__(
         self,
@@ -56,54 +44,11 @@ class Pool:
         ranks: int = 1,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        self._command = (*command, "--cache", str(cache))
-        self._size = size
-        self._ranks = ranks
-        self._workers: dict[int, Worker] = {}
-        self._devices: list[str] = []  # one per worker
+        super().__init__(cache, size=size, ranks=ranks, command=command)
         self._todo: collections.deque[tuple[RunJob, bool]] = collections.deque()
         self._news: queue.SimpleQueue[tuple[int, RunJob, ProgressMessage | RunOutcome]] = (
             queue.SimpleQueue()
         )
-        self._stopping = False
-        self._lock = threading.Lock()  # no worker is started once they are being stopped
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        self._stop(at_once=kind is not None)
-        for worker in self._workers.values():
-            worker.close()
-
-    @property
-    def size(self) -> int:
-        """The number of workers.
-
-        Starts a worker to count the GPUs. Raises as `assign_devices`, and `WorkerDiedError`.
-        """
-        return len(self._find_devices())
-
-    @property
-    def num_gpus(self) -> int:
-        """The number of GPUs of this machine. Starts a worker; raises `WorkerDiedError`."""
-        return self._get_worker(0).ready().gpus
-
-    def request(
-        self,
-        request: Request[ReplyT],
-        on_progress: OnProgress = ignore_progress,
-        *,
-        worker: int = 0,
-    ) -> ReplyT:
-        """Sends a request to one worker and returns its reply; raises as `Worker.request`."""
-        return self._get_worker(worker).request(request, on_progress)
-
-    def plan(
-        self, request: PlanRequest, on_progress: OnProgress = ignore_progress, *, worker: int = 0
-    ) -> PlanReply:
-        """Has one worker validate trials, as `Worker.plan` does."""
-        return self._get_worker(worker).plan(request, on_progress)
 
     def run(self, jobs: Sequence[RunJob], listener: ProgressListener) -> list[RunOutcome]:
         """Runs all jobs and returns how they ended, in the order of their ends.
@@ -164,11 +109,6 @@ class Pool:
     def _loop(self, index: int, step: Callable[["WorkerHandle"], bool]) -> None:
         while not self._stopping and step(WorkerHandle(self, index)):
             pass
-
-    def _find_devices(self) -> list[str]:
-        if not self._devices:
-            self._devices = assign_devices(self.num_gpus, self._size, self._ranks)
-        return self._devices
 
     def _notify(
         self,
@@ -256,33 +196,6 @@ class Pool:
         outcome = state if state in ("preempted", "cancelled") else ended
         return RunOutcome(job, outcome, reason, seconds=seconds, died=True)
 
-    def _get_worker(self, index: int) -> Worker:
-        with self._lock:
-            if self._stopping:
-                raise WorkerDiedError("the workers are being stopped")
-            if index not in self._workers:
-                self._workers[index] = Worker(self._command)
-            return self._workers[index]
-
-    def _retire(self, index: int) -> None:
-        with self._lock:
-            if self._stopping:
-                return  # `_stop` ends it
-            worker = self._workers.pop(index)
-        worker.shutdown(at_once=False)
-        worker.finish()
-        worker.close()
-
-    def _stop(self, *, at_once: bool) -> None:
-        with self._lock:
-            self._stopping = True
-        for worker in self._workers.values():
-            worker.shutdown(at_once=at_once)
-        deadline = time.monotonic() + GRACE_SECONDS
-        with contextlib.ExitStack() as stack:  # a second Ctrl-C still ends every one of them
-            for worker in self._workers.values():
-                stack.callback(_finish, worker, deadline)
-
 
 class WorkerHandle:
     """One worker of a pool, for a step of `Pool.run_loop`."""
@@ -307,10 +220,6 @@ class WorkerHandle:
     def run(self, job: RunJob) -> RunOutcome:
         """Runs a job, unless it is done; waits while another process has locked the run."""
         return self._pool._run_in_thread(self._index, job)
-
-
-def _finish(worker: Worker, deadline: float) -> None:
-    worker.finish(max(0.0, deadline - time.monotonic()))
 
 
 def _build_outcome(job: RunJob, reply: RunReply, seconds: float) -> RunOutcome:

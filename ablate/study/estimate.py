@@ -11,7 +11,7 @@ from ablate.core.cpu_features import has_bf16
 from ablate.core.records.plan import StudyPlan
 from ablate.runs import store
 from ablate.runs.pending import PendingWork
-from ablate.runs.status import estimate_kept_bytes
+from ablate.runs.preview import estimate_kept_bytes
 from ablate.study.clip_noise import describe_clip_noise
 from ablate.study.exit_codes import OverBudgetError
 

@@ -16,8 +16,7 @@ from ablate.core.records.plan import StudyPlan, get_plan_file
 from ablate.executors.local import Pool
 from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
-from ablate.runs import status as run_status
-from ablate.runs import store
+from ablate.runs import preview, store
 from ablate.slurm.executor import Cluster
 from ablate.slurm.options import LOCAL, SlurmOptions, create_cluster
 from ablate.study import (
@@ -164,9 +163,9 @@ def plan_study(
             content = {**current.plan.to_json(), "backlog": work.counts(), **timings}
             sys.stdout.write(json.dumps(content) + "\n")
         lines = (
-            *run_status.format_summary(current.plan, work),
-            *run_status.format_preview(current.plan, folders.runs),
-            *run_status.format_code_warnings(current.plan, folders.runs),
+            *preview.format_summary(current.plan, work),
+            *preview.format_preview(current.plan, folders.runs),
+            *preview.format_code_warnings(current.plan, folders.runs),
             *estimate.format_estimate(current.plan, work, folders.runs),
             *estimate.format_confirmation_power(prepared.study.confirm, current.plan),
             *precision_lines,

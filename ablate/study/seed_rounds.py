@@ -15,8 +15,7 @@ from ablate.core.fast_imports import paused_garbage_collection
 from ablate.core.records.plan import StudyPlan
 from ablate.executors.local import Pool
 from ablate.executors.progress import print_line, show_progress
-from ablate.runs import links, store
-from ablate.runs import status as run_status
+from ablate.runs import links, preview, store
 from ablate.runs.job import RunJob, RunOutcome
 from ablate.runs.scores import get_statistics_pooling
 from ablate.slurm.executor import Cluster
@@ -232,8 +231,8 @@ def run_pending(
 ) -> bool:
     """Runs what the study lacks; returns whether anything failed, now or before."""
     plan, pending = prepared.plan, prepared.find_pending(folders.runs, retry_failed=retry_failed)
-    summary = run_status.format_summary(plan, pending)
-    for line in [*summary, *run_status.format_code_warnings(plan, folders.runs)]:
+    summary = preview.format_summary(plan, pending)
+    for line in [*summary, *preview.format_code_warnings(plan, folders.runs)]:
         print_line(console, line)
     jobs = pending.jobs(folders.runs, plan.probes, plan.evaluate)
     if not jobs:

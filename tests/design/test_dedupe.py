@@ -11,7 +11,7 @@ from ablate.design import dedupe
 from ablate.design.trials import PlannedTrial
 from ablate.executors.local import Pool
 from ablate.executors.progress import create_console
-from ablate.runs import status as run_status
+from ablate.runs import preview
 from ablate.study import run as study
 
 ROOT = Path(__file__).parents[2]
@@ -138,7 +138,7 @@ def test_the_grid_of_eb_jepa_is_1800_trials_and_not_3528(
     [merged] = prepared.plan.merged
     assert (merged.num_kept, merged.num_combinations) == (12, 588)
     assert 3 * (len(prepared.trials) // 3 - merged.num_kept + merged.num_combinations) == 3528
-    lines = run_status.format_summary(prepared.plan, prepared.find_pending(tmp_path / "runs"))
+    lines = preview.format_summary(prepared.plan, prepared.find_pending(tmp_path / "runs"))
     assert (
         "  588 combinations reduce to 12: `objective.hidden_dim`, `objective.output_dim` have no "
         f"effect where {switch}"

@@ -191,7 +191,7 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_is_done(tmp_path: Path) -> None:
 def test_a_worker_that_does_not_end_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ablate.executors.local.GRACE_SECONDS", 0.3)
+    monkeypatch.setattr("ablate.executors.workers.GRACE_SECONDS", 0.3)
     job = make_job(tmp_path, "run", "IgnoresSigterm")
     with (
         pytest.raises(KeyboardInterrupt),

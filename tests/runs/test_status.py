@@ -11,7 +11,8 @@ from ablate.core.records.metrics_log import format_line
 from ablate.core.records.plan import MatchedSetting, MissingTask, StudyPlan
 from ablate.runs.lock import acquire_run
 from ablate.runs.pending import PendingWork
-from ablate.runs.status import collect_states, format_preview, format_summary, is_unfinished
+from ablate.runs.preview import format_preview, format_summary
+from ablate.runs.status import collect_states, is_unfinished
 from tests.plans import (
     change_data,
     change_facts,

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ablate.runs import status as run_status
+from ablate.runs import preview
 from tests.plans import make_entry, make_plan
 from tests.worker.runs import create_run_folder, plan_trial, run_folder
 
@@ -49,11 +49,11 @@ def test_a_user_part_that_changed_since_a_run_is_reported(settings, cache, tmp_p
     trial = plan_trial(short, cache, PROBES)
     folder = create_run_folder(tmp_path / "runs", trial)
     assert run_folder(folder, cache, PROBES).state == "done"
-    assert run_status.format_code_warnings(build_plan(trial), folder.parent) == []
+    assert preview.format_code_warnings(build_plan(trial), folder.parent) == []
     write_module("'does something else'")
     again = plan_trial(short, cache, PROBES)
     assert again.fingerprint == trial.fingerprint
-    [warning] = run_status.format_code_warnings(build_plan(again), folder.parent)
+    [warning] = preview.format_code_warnings(build_plan(again), folder.parent)
     assert "`user_lab.UserRandom` has changed" in warning
 
 
