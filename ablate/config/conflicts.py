@@ -26,7 +26,7 @@ from ablate.core.suggest import did_you_mean
 
 POOLINGS = (
     *("mean", "mean_std", "concat_freq", "max", "mean_max", "deltas"),
-    *("segments2", "segments4", "segments8", "summary", "attentive"),
+    *("segments2", "segments4", "segments8", "segments4_freq", "summary", "attentive"),
 )
 LAYER = re.compile(r"(layer[1-9]\d*|mean_layers)\.")  # before a pooling; default: the last layer
 

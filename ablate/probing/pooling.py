@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ablate.probing.views import DELTAS, SEGMENTS, Pooling
+from ablate.probing.views import DELTAS, SEGMENTS, SEGMENTS_BY_ROW, Pooling
 
 ORDERED: frozenset[Pooling] = frozenset({DELTAS, *SEGMENTS})  # poolings that need `TokenOrder`
 
@@ -77,8 +77,8 @@ class Sums:
     squares: Tensor | None  # (units, dim), for `mean_std` and `deltas`
     maximum: Tensor | None  # (units, dim), for `max` and `mean_max`
     differences: tuple[Moments, ...] = ()  # first and second differences in time, for `deltas`
-    # by number of stretches, with one unit per stretch of a unit
-    segments: dict[int, Moments] = field(default_factory=dict)
+    # by pooling; a unit has as many parts as it has stretches, or rows of stretches
+    segments: dict[Pooling, Moments] = field(default_factory=dict)
 
     @classmethod
     def compute(
@@ -118,14 +118,12 @@ class Sums:
         if order is not None and DELTAS in poolings:
             sums.differences = _sum_differences(tokens, unit, units, order)
         if order is not None:
-            sums.segments = {
-                number: _sum_segments(tokens, unit, units, order, number)
-                for pooling, number in SEGMENTS.items()
-                if pooling in poolings
-            }
+            for pooling in SEGMENTS.keys() & set(poolings):
+                sums.segments[pooling] = _sum_parts(tokens, unit, row, sums, order, pooling)
         return sums
 
     def __getitem__(self, chosen: slice | Tensor) -> "Sums":
+        units, rows, _ = self.total.shape
         return Sums(
             self.total[chosen],
             self.count[chosen],
@@ -133,8 +131,8 @@ class Sums:
             None if self.maximum is None else self.maximum[chosen],
             tuple(moments[chosen] for moments in self.differences),
             {
-                number: moments[_expand(chosen, number, len(self.total))]
-                for number, moments in self.segments.items()
+                pooling: moments[_expand(chosen, _count_parts(pooling, rows), units)]
+                for pooling, moments in self.segments.items()
             },
         )
 
@@ -148,8 +146,8 @@ class Sums:
             self.maximum[0] = torch.maximum(self.maximum[0], earlier.maximum[0])
         for moments, before in zip(self.differences, earlier.differences, strict=True):
             moments.add(before)
-        for number, moments in self.segments.items():
-            moments.add(earlier.segments[number])
+        for pooling, moments in self.segments.items():
+            moments.add(earlier.segments[pooling])
 
     def pool(self, pooling: Pooling) -> npt.NDArray[np.float32]:
         """Computes one vector per unit.
@@ -158,7 +156,8 @@ class Sums:
 
         Returns:
             (units, dim); (units, 2 dim) for `mean_std`, (units, rows * dim) for `concat_freq`,
-            (units, 4 dim) for `deltas`, (units, 2 k dim) for k segments.
+            (units, 4 dim) for `deltas`, (units, 2 k dim) for k segments, and as many for each row
+            for `segments4_freq`.
         """
         count = self.count.sum(dim=1)
         mean = self.total.sum(dim=1) / count
@@ -172,9 +171,10 @@ class Sums:
             if pooling == DELTAS:
                 pooled = torch.cat([pooled, *(each.std for each in self.differences)], dim=1)
         elif pooling in SEGMENTS:
-            moments = self.segments[SEGMENTS[pooling]]
+            moments = self.segments[pooling]
             both = torch.cat([moments.mean, moments.std], dim=1)
-            pooled = both.view(len(mean), SEGMENTS[pooling] * both.shape[1])
+            parts = _count_parts(pooling, self.total.shape[1])
+            pooled = both.view(len(mean), parts * both.shape[1])
         elif pooling in ("max", "mean_max"):
             assert self.maximum is not None
             pooled = self.maximum if pooling == "max" else mean + self.maximum
@@ -196,16 +196,25 @@ def _sum_differences(
     )
 
 
-def _sum_segments(
-    tokens: Tensor, unit: Tensor, units: int, order: TokenOrder, number: int
+def _sum_parts(
+    tokens: Tensor, unit: Tensor, row: Tensor, sums: Sums, order: TokenOrder, pooling: Pooling
 ) -> Moments:
-    """Sums tokens by unit and by which of `number` equal stretches of the clip they lie in."""
-    segment = order.column * number // order.num_columns
-    return Moments.compute(tokens, unit * number + segment, units * number)
+    """Sums tokens by unit and by the equal stretch of the clip, and perhaps row, they lie in."""
+    units, rows = sums.total.shape[:2]
+    part = order.column * SEGMENTS[pooling] // order.num_columns
+    if pooling in SEGMENTS_BY_ROW:
+        part = part * rows + row
+    parts = _count_parts(pooling, rows)
+    return Moments.compute(tokens, unit * parts + part, units * parts)
 
 
-def _expand(chosen: slice | Tensor, number: int, units: int) -> Tensor:
-    """Returns the indices of the stretches of the chosen units."""
-    of_unit = torch.arange(units * number).view(units, number)
+def _count_parts(pooling: Pooling, rows: int) -> int:
+    """Counts the parts of a unit that a pooling by stretches keeps apart."""
+    return SEGMENTS[pooling] * (rows if pooling in SEGMENTS_BY_ROW else 1)
+
+
+def _expand(chosen: slice | Tensor, parts: int, units: int) -> Tensor:
+    """Returns the indices of the parts of the chosen units."""
+    of_unit = torch.arange(units * parts).view(units, parts)
     chosen = chosen.cpu() if isinstance(chosen, Tensor) else chosen
     return of_unit[chosen].flatten()

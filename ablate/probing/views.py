@@ -22,6 +22,7 @@ Pooling = Literal[
     "segments2",
     "segments4",
     "segments8",
+    "segments4_freq",
     "summary",
     "attentive",
     "modulation",
@@ -30,7 +31,9 @@ Layers = Literal["last", "mean", "each", "concat"]
 MODULATION: Pooling = "modulation"  # only log-mel statistics have it
 POOLINGS: tuple[Pooling, ...] = tuple(p for p in get_args(Pooling) if p != MODULATION)
 DELTAS: Pooling = "deltas"
-SEGMENTS: dict[Pooling, int] = {"segments2": 2, "segments4": 4, "segments8": 8}  # stretches
+# number of stretches
+SEGMENTS: dict[Pooling, int] = {"segments2": 2, "segments4": 4, "segments8": 8, "segments4_freq": 4}
+SEGMENTS_BY_ROW: frozenset[Pooling] = frozenset({"segments4_freq"})
 SUMMARY: Pooling = "summary"  # the encoder's own summary token, one per window
 PER_CLIP: frozenset[Pooling] = frozenset({SUMMARY, DELTAS, *SEGMENTS})  # none of a moment
 TOKENS: Pooling = "attentive"  # all tokens, for a probe that learns to weigh them
@@ -85,6 +88,8 @@ class Views:
         `segments2`, `segments4`, `segments8`: mean and standard deviation in each of so many
             equal stretches of a clip, side by side. They keep the order in time, but also where in
             the clip a sound lies. A stretch without a token is 0.
+        `segments4_freq`: as `segments4`, but in each row of the grid, rows concatenated. Log-mels
+            keep their bands apart by every pooling; so read, an encoder of several rows does, too.
         `summary`: the encoder's own summary token.
         `attentive`: all tokens, for a probe that learns to weigh them.
 

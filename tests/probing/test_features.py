@@ -1,6 +1,7 @@
 """Features of clips of every length, against a encode_by_window reference implementation."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from ablate.probing.views import TOKENS, View, Views
 CROP = 48
 LAYERS = 2
 VIEWS = Views(
-    poolings=("mean", "mean_std", "concat_freq", "max", "deltas", "segments4"),
+    poolings=("mean", "mean_std", "concat_freq", "max", "deltas", "segments4", "segments4_freq"),
     layers=("last", "mean", "each"),
 ).expand(LAYERS)
 
@@ -122,13 +123,14 @@ def pool_deltas(tokens, row, column, columns_per_window):
     return torch.cat([tokens.mean(dim=0), tokens.std(dim=0, correction=0), *deviations])
 
 
-def pool_segments(tokens, column, number):
-    pooled = []
-    for segment in range(number):
+def pool_segments(tokens, column, number, row=None, rows=1):
+    pooled, columns = [], column.tolist()
+    row = [0] * len(columns) if row is None else row.tolist()
+    for segment, chosen in itertools.product(range(number), range(rows)):
         inside = [
             token
-            for token, c in zip(tokens, column.tolist(), strict=True)
-            if int(c * number / (int(column.max()) + 1)) == segment
+            for token, c, r in zip(tokens, columns, row, strict=True)
+            if int(c * number / (max(columns) + 1)) == segment and r == chosen
         ]
         stacked = torch.stack(inside) if inside else torch.zeros(1, tokens.shape[1])
         pooled += [stacked.mean(dim=0), stacked.std(dim=0, correction=0)]
@@ -153,6 +155,7 @@ def test_pooling_agrees_with_encoding_one_window_at_a_time(uneven, patch):
                 "max": tokens.amax(dim=0),
                 "deltas": pool_deltas(tokens, row, column, extractor.grid.time),
                 "segments4": pool_segments(tokens, column, 4),
+                "segments4_freq": pool_segments(tokens, column, 4, row, extractor.grid.freq),
             }
             for pooling, vector in expected.items():
                 assert np.allclose(features[prefix + pooling][index], vector, atol=1e-4)
@@ -255,6 +258,7 @@ def test_no_batch_is_larger_than_requested_even_for_long_clips(uneven):
 def test_with_full_height_patches_concatenating_rows_is_the_mean(store):
     features = extract(get_extractor(store, 32, 4), store)
     assert np.array_equal(features["mean"], features["concat_freq"])
+    assert np.array_equal(features["segments4"], features["segments4_freq"])
 
 
 def test_a_view_that_the_encoder_does_not_have_raises(store):
