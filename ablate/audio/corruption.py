@@ -1,4 +1,4 @@
-"""Clips with noise and reverberation, to see how robust features are.
+"""Clips with noise, with reverberation or moved in time, to see how robust features are.
 
 Noise of a given signal-to-noise ratio, and an exponentially decaying room response (Polack, "La
 transmission de l'énergie sonore dans les salles", 1988), as robustness is measured by SUPERB-SG
@@ -8,7 +8,7 @@ Unlike these: both are made up, not recorded, so that they need no data.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -20,11 +20,12 @@ from ablate.audio.source import AbstractSource, Duplicates, RareClasses
 from ablate.audio.synthetic_sound import Rng, Samples, unit_power
 from ablate.audio.waveform_stream import WaveformStream
 from ablate.core.random import derive
+from ablate.parts import AS_BEFORE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corrupted(AbstractSource):
-    """The clips of another source, of which the test clips have noise or reverberation.
+    """The clips of another source, of which the test clips have noise, reverberation or a shift.
 
     A probe that scores them says how much is lost when the sound at hand is worse than what the
     probe was trained on. A clip has the same noise in every run. Clips are read as a whole.
@@ -35,12 +36,15 @@ class Corrupted(AbstractSource):
         noise: Spectrum of the noise: `white`, or `pink`, which falls by 3 dB per octave.
         reverb_seconds: Reverberation time, in which the sound of the room falls by 60 dB; unset,
             there is no reverberation. Direct sound and room have the same power.
+        shift_seconds: Most seconds by which a clip is moved in time, drawn evenly between so much
+            earlier and so much later; what leaves at one end enters at the other. Unset, no clip
+            is moved. A clip is moved before it gets reverberation and noise.
         clips_changed: Which clips are changed: those of the split `test`, or `all`, which folds
             need because each clip is then trained on, too.
         seed: Seed of noise and rooms.
 
     Raises:
-        ValueError: for settings out of range, and if neither noise nor reverberation is set.
+        ValueError: for settings out of range, and if nothing would be changed.
 
     Example:
         probes: {noisy: {type: ablate.probing.knn.KNN, tasks: {
@@ -52,16 +56,21 @@ class Corrupted(AbstractSource):
     snr_db: float | None = None
     noise: Literal["white", "pink"] = "pink"
     reverb_seconds: float | None = None
+    shift_seconds: float | None = field(default=None, metadata={AS_BEFORE: None})
     clips_changed: Literal["test", "all"] = "test"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.snr_db is None and self.reverb_seconds is None:
-            raise ValueError("set `snr_db`, `reverb_seconds` or both; nothing would be changed")
+        if self.snr_db is None and self.reverb_seconds is None and self.shift_seconds is None:
+            raise ValueError(
+                "nothing would be changed; set `snr_db`, `reverb_seconds` or `shift_seconds`"
+            )
         if self.snr_db is not None and not -60 <= self.snr_db <= 100:
             raise ValueError(f"`snr_db` must lie in [-60, 100]; got {self.snr_db}")
         if self.reverb_seconds is not None and not 0.01 <= self.reverb_seconds <= 20:
             raise ValueError(f"`reverb_seconds` must lie in [0.01, 20]; got {self.reverb_seconds}")
+        if self.shift_seconds is not None and not 0.001 <= self.shift_seconds <= 3600:
+            raise ValueError(f"`shift_seconds` must lie in [0.001, 3600]; got {self.shift_seconds}")
 
     def clips(self) -> ClipTable:
         """Lists the clips of the source.
@@ -97,6 +106,9 @@ class Corrupted(AbstractSource):
         path = self.source.clips().paths[index]
         rng = np.random.default_rng(derive(self.seed, "corruption", path))
         changed = samples.astype(np.float64)
+        if self.shift_seconds is not None:
+            shift_rng = np.random.default_rng(derive(self.seed, "shift", path))
+            changed = shift(changed, self.shift_seconds, rate, shift_rng)
         if self.reverb_seconds is not None:
             changed = add_reverberation(changed, self.reverb_seconds, rate, rng)
         if self.snr_db is not None:
@@ -113,7 +125,9 @@ class Corrupted(AbstractSource):
         if not self._changes(index):
             return digest
         hasher = create_hasher()
-        settings = (self.snr_db, self.noise, self.reverb_seconds, self.seed)
+        settings: tuple[object, ...] = (self.snr_db, self.noise, self.reverb_seconds, self.seed)
+        if self.shift_seconds is not None:
+            settings += (self.shift_seconds,)
         hasher.update(repr((digest, self.source.clips().paths[index], settings)).encode())
         return hasher.hexdigest()
 
@@ -172,6 +186,11 @@ class Corrupted(AbstractSource):
     def duplicate_policy(self) -> Duplicates:
         """As in the source."""
         return self.source.duplicate_policy
+
+
+def shift(samples: Samples, seconds: float, rate: int, rng: Rng) -> Samples:
+    """Moves a clip, (samples,), in a circle by up to so many seconds, earlier or later."""
+    return np.roll(samples, round(rng.uniform(-seconds, seconds) * rate), axis=0)
 
 
 def add_noise(samples: Samples, snr_db: float, color: str, rng: Rng) -> Samples:

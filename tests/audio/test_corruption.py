@@ -1,4 +1,6 @@
-"""Test clips with noise and reverberation, made up from the clips of another source."""
+"""Test clips with noise, reverberation or a shift, made up from the clips of another source."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.audio.corruption import Corrupted, add_noise, add_reverberation
 from ablate.audio.source import AbstractSource
 from ablate.audio.synthetic import Synthetic
+from ablate.parts import get_identity
 from ablate.testing import check_source
 
 CLEAN = Synthetic(clips_per_class=1, valid_per_class=1, test_per_class=1, seconds=1.0)
@@ -22,7 +25,13 @@ class Folds(AbstractSource):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"snr_db": 10}, {"reverb_seconds": 0.3}, {"snr_db": 0, "clips_changed": "all"}]
+    "settings",
+    [
+        {"snr_db": 10},
+        {"reverb_seconds": 0.3},
+        {"shift_seconds": 0.2},
+        {"snr_db": 0, "clips_changed": "all"},
+    ],
 )
 def test_it_is_a_source(settings):
     check_source(Corrupted(source=CLEAN, **settings), max_clips=4)
@@ -69,6 +78,30 @@ def test_sound_falls_by_60_db_in_the_reverberation_time(seconds):
     levels = 10 * np.log10(left / left[0])
     start, stop = np.argmax(levels < -5), np.argmax(levels < -35)
     assert 2 * (stop - start) / rate == pytest.approx(seconds, rel=0.1)
+
+
+def test_a_clip_is_moved_in_a_circle_by_at_most_the_seconds_of_the_settings():
+    moved = Corrupted(source=CLEAN, shift_seconds=0.1, clips_changed="all")
+    shifts = []
+    for index in range(len(CLEAN.clips())):
+        (before, rate), (after, _) = CLEAN.read(index), moved.read(index)
+        correlation = np.fft.irfft(np.fft.rfft(after) * np.fft.rfft(before).conj(), len(before))
+        shift = (int(correlation.argmax()) + len(before) // 2) % len(before) - len(before) // 2
+        assert np.array_equal(np.roll(before, shift), after)
+        shifts.append(shift / rate)
+    assert max(map(abs, shifts)) <= 0.1 + 1 / rate
+    assert min(shifts) < -0.02
+    assert max(shifts) > 0.02
+    assert len(set(shifts)) > len(shifts) / 2
+
+
+def test_a_shift_changes_neither_the_noise_nor_the_identity_of_sources_without_it():
+    both = Corrupted(source=CLEAN, snr_db=10, shift_seconds=0.1, clips_changed="all")
+    noisy, moved = (replace(both, shift_seconds=None), replace(both, snr_db=None))
+    added = both.read(0)[0] - moved.read(0)[0]
+    assert np.allclose(added, noisy.read(0)[0] - CLEAN.read(0)[0], atol=1e-5)
+    assert "shift_seconds" not in get_identity(noisy)
+    assert len({source.content_digest(0) for source in (both, noisy, moved, CLEAN)}) == 4
 
 
 def test_silence_stays_silent():
@@ -121,9 +154,10 @@ def test_the_clips_of_a_list_are_not_compared_for_each_clip_that_is_read(monkeyp
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "set `snr_db`, `reverb_seconds` or both"),
+        ({}, "nothing would be changed; set `snr_db`"),
         ({"snr_db": 200}, r"`snr_db` must lie in \[-60, 100\]; got 200"),
         ({"reverb_seconds": 0}, r"`reverb_seconds` must lie in \[0.01, 20\]; got 0"),
+        ({"shift_seconds": 0}, r"`shift_seconds` must lie in \[0.001, 3600\]; got 0"),
     ],
 )
 def test_settings_out_of_range_are_errors(settings, message):
