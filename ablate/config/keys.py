@@ -37,7 +37,9 @@ DEFAULT_SCORE = "knn.mean_std"  # does not favour a shape of patches
 SETTINGS = {  # what a trial is made of, besides its seed
     "data": "clips to train on",
     "mel": "log-mel front end",
-    "view": "noise, mixtures and other changes that only the context encoder sees",
+    "view": "noise, mixtures and other changes that the context encoder sees",
+    "target_view": "changes that the target is computed from; by default it is the clip itself",
+    "symmetric": "whether the two views also exchange their roles, so that a step uses both twice",
     "crop_frames": "length of a training crop in mel frames",
     "crop_seconds": "length of a training crop in seconds, instead of `crop_frames`",
     "patchifier": "how a spectrogram is cut into patches",

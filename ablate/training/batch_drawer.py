@@ -41,6 +41,8 @@ class BatchDrawer:
     objective: AbstractObjective  # read by maskers that need losses
     precision: Precision  # in which the model is read
     view: AbstractView | None = None  # changes what the context encoder sees
+    target_view: AbstractView | None = None  # changes what the target is computed from
+    symmetric: bool = False  # whether the two views also exchange their roles
     input_scale: InputScale | None = None  # needed for a view
     prefetch: bool = False  # whether threads draw the next batches during a step
 
@@ -57,9 +59,11 @@ class BatchDrawer:
         )
         drawn, copies = self.masker.draw(clips, rng), self.masker.promises.copies
         mask = truncate(drawn, self.batching, rng, copies=copies)
-        return MaskedBatch(
-            batch, valid, mask, StepRandom(self.seed, step), self._draw_view(batch, step)
-        )
+        seen = self._draw_view(self.view, batch, "view", step)
+        target = self._draw_view(self.target_view, batch, "target view", step)
+        view = None if seen is target is batch else seen
+        masked = MaskedBatch(target, valid, mask, StepRandom(self.seed, step), view)
+        return masked.exchange_views() if self.symmetric else masked
 
     def compute_content(self, batch: Batch, valid: Tensor, step: int) -> Tensor | None:
         """Returns what the masker needs, (clips, patches, dim) on the CPU; padding is zero."""
@@ -77,13 +81,13 @@ class BatchDrawer:
                 ramp(step, self.budget.steps),
             )
 
-    def _draw_view(self, batch: Batch, step: int) -> Batch | None:
-        """Draws what the context encoder sees instead of the clips; None if it sees the clips."""
-        if self.view is None:
-            return None
+    def _draw_view(self, view: AbstractView | None, batch: Batch, use: str, step: int) -> Batch:
+        """Draws what an encoder sees: the clips themselves without a view."""
+        if view is None:
+            return batch
         assert self.input_scale is not None, "a view needs the scale of its input"
-        rng = generator(self.seed, "view", step)
-        changed = self.view(batch.mels, batch.valid_frames, self.input_scale, rng)
+        rng = generator(self.seed, use, step)
+        changed = view(batch.mels, batch.valid_frames, self.input_scale, rng)
         return Batch(changed, batch.valid_frames)
 
     @property

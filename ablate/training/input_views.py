@@ -1,14 +1,15 @@
-"""Input views: changed copies of a batch that the context encoder sees instead of the clips.
+"""Input views: changed copies of a batch that an encoder sees instead of the clips.
 
-The target is computed from the clips themselves, and so is what a masker reads. Views are drawn for
-the global batch, from the seed and the step: any number of ranks and micro-batches sees the same.
+`view` is what the context encoder sees, `target_view` what the target is computed from; by default
+both see the clips themselves, which a masker always reads. Views are drawn for the global batch,
+from the seed and the step: any number of ranks and micro-batches sees the same.
 
 Audio is added in energy: log-mels are converted to power and back, waveforms are added as they are.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -24,6 +25,9 @@ class AbstractView(ABC):
 
         return scale.from_sound(scale.scale_power(scale.to_sound(mels), torch.tensor(4.0)))
     """
+
+    needs_log_mel: ClassVar[bool] = False  # refuses a waveform
+    mixes_clips: ClassVar[bool] = False  # changes a clip by others of its batch
 
     def __call__(
         self, mels: Tensor, valid_frames: Tensor, scale: InputScale, rng: torch.Generator
@@ -51,6 +55,12 @@ class AbstractView(ABC):
             float32, of the shape of `mels`.
         """
 
+    def check_scale(self, scale: InputScale) -> None:
+        """Raises `ValueError` if `scale` is that of a waveform: for views that need a log-mel."""
+        if scale.is_waveform:
+            name = type(self).__name__
+            raise ValueError(f"`{name}` works on log-mels; use a front end that gives one")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mix(AbstractView):
@@ -70,6 +80,8 @@ class Mix(AbstractView):
     Example:
         view: {type: ablate.training.input_views.Mix, snr: [-5, 5], probability: 0.5}
     """
+
+    mixes_clips: ClassVar[bool] = True
 
     snr: tuple[float, float] = (-5.0, 5.0)
     share: float = 1.0
@@ -191,6 +203,8 @@ class Reverberation(AbstractView):
         view: {type: ablate.training.input_views.Reverberation, t60: [0.2, 1.0]}
     """
 
+    needs_log_mel: ClassVar[bool] = True
+
     t60: tuple[float, float] = (0.2, 1.0)
     level: tuple[float, float] = (-12.0, 0.0)
 
@@ -202,8 +216,7 @@ class Reverberation(AbstractView):
     def change(
         self, mels: Tensor, valid_frames: Tensor, scale: InputScale, rng: torch.Generator
     ) -> Tensor:
-        if scale.is_waveform:
-            raise ValueError("`Reverberation` works on log-mels; use a front end that gives one")
+        self.check_scale(scale)
         clips, _, frames = mels.shape
         low, high = self.t60
         seconds = low + (high - low) * torch.rand(clips, 1, generator=rng, dtype=torch.double)

@@ -41,7 +41,7 @@ class StepCounts(NamedTuple):
         fallback = batch.mask.fallback
         return cls(
             clips=batch.num_clips,
-            frames=int(batch.batch.valid_frames.sum()),
+            frames=int(batch.batch.valid_frames.sum()) // batch.roles,
             masks=len(batch.mask.context),
             fallbacks=0 if fallback is None else int(fallback.sum()),
             context_tokens=prediction.context.segments.num_real,

@@ -1,6 +1,6 @@
 """Checks that the parts of a trial, each valid by itself, can work together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ablate.mask_analysis.realised_shares import compute_realised_shares
 from ablate.model.pretrained import FrozenEncoders, Pretrained
@@ -8,7 +8,7 @@ from ablate.model.saved_encoder import SavedEncoder
 from ablate.model.stems import AbstractStem, Convolutional2D, Speech1D, WaveformStem
 from ablate.model.targets import Teacher
 from ablate.parts import Problem, build, get_identity
-from ablate.training.input_views import Mix, Reverberation
+from ablate.training.input_views import AbstractView
 from ablate.worker.method_conflicts import METHOD_CHECKS
 from ablate.worker.trial import Trial
 
@@ -203,17 +203,27 @@ def _check_saved_encoders(trial: Trial) -> Problem | None:
     return None
 
 
-def _check_view(trial: Trial) -> Problem | None:
-    views = [trial.view] if trial.view is not None else []
-    for view in views:
-        views += getattr(view, "views", ())
-        if isinstance(view, Reverberation) and trial.mel.bands == 1:
-            message = "`Reverberation` works on log-mels, but `mel` gives a waveform; remove it"
-            return Problem(("view",), message)
-    if trial.budget.batch == 1 and any(isinstance(view, Mix) for view in views):
-        message = "`Mix` mixes the clips of a batch, which holds one; use at least two"
-        return Problem(("budget", "batch"), message)
+def _check_views(trial: Trial) -> Problem | None:
+    if trial.symmetric and trial.view is None and trial.target_view is None:
+        message = "both roles would see the same clip; set `view` or `target_view`"
+        return Problem(("symmetric",), message)
+    for name in ("view", "target_view"):
+        for view in _list_views(getattr(trial, name)):
+            if view.needs_log_mel and trial.mel.bands == 1:
+                message = "works on log-mels, but `mel` gives a waveform; remove it"
+                return Problem((name,), f"`{_name(view)}` {message}")
+            if view.mixes_clips and trial.budget.batch == 1:
+                message = "mixes the clips of a batch, which holds one; use at least two"
+                return Problem(("budget", "batch"), f"`{_name(view)}` {message}")
     return None
+
+
+def _list_views(view: AbstractView | None) -> Iterator[AbstractView]:
+    """Lists a view and those that it applies."""
+    if view is not None:
+        yield view
+        for inner in getattr(view, "views", ()):
+            yield from _list_views(inner)
 
 
 def _check_num_clips(trial: Trial) -> Problem | None:
@@ -244,7 +254,7 @@ CHECKS: tuple[Check, ...] = (
     _check_num_targets,
     _check_num_layers,
     _check_saved_encoders,
-    _check_view,
+    _check_views,
     _check_num_clips,
     *METHOD_CHECKS,
 )

@@ -56,7 +56,7 @@ def estimate_step_flops(trial: Trial) -> int:
             rng=StepRandom(0, step=0),
         )
         total += step_flops(encoder, predictor, target, query)
-    return round(total / len(MOMENTS))
+    return round(trial.num_roles * total / len(MOMENTS))
 
 
 def _build_model(trial: Trial) -> tuple[Encoder, Target, Predictor]:

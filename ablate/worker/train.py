@@ -177,7 +177,7 @@ def _prepare_trainer(
     steps = ranks.all_gather([_count_steps(saved)])
     if any(step != steps[0] for step in steps):
         raise ValueError(f"the ranks see different checkpoints, {steps}; do they share a disk?")
-    scale = trial.describe_input(audio.normaliser) if trial.view is not None else None
+    scale = trial.describe_input(audio.normaliser) if trial.has_views else None
     trainer = build_trainer(
         trial, audio.build_loader(trial), device, ranks, checkpoints, context.stop, scale
     )
@@ -215,6 +215,8 @@ def build_trainer(
         objective=trial.objective,
         precision=trial.optimizer.precision,
         view=trial.view,
+        target_view=trial.target_view,
+        symmetric=trial.symmetric,
         input_scale=scale or trial.describe_input(Normaliser.identity(trial.mel.bands)),
         prefetch=device.type == "cuda",  # a CPU that draws is one that does not learn
     )

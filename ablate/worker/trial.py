@@ -73,6 +73,8 @@ class Trial:
     data: AbstractSource
     mel: AbstractFrontEnd
     view: AbstractView | None = field(default=None, metadata={AS_BEFORE: None})
+    target_view: AbstractView | None = field(default=None, metadata={AS_BEFORE: None})
+    symmetric: bool = field(default=False, metadata={AS_BEFORE: False})
     crop_frames: int  # length of the model's window
     patchifier: AbstractPatchifier
     masker: AbstractMasker
@@ -107,6 +109,16 @@ class Trial:
             unit=10 / math.log(10) if in_decibels else 1.0,
             hop_seconds=self.mel.hop_seconds,
         )
+
+    @property
+    def has_views(self) -> bool:
+        """Whether an encoder sees something else than the clips."""
+        return self.view is not None or self.target_view is not None
+
+    @property
+    def num_roles(self) -> int:
+        """How often a step uses each clip: twice if its two views exchange their roles."""
+        return 2 if self.symmetric else 1
 
     @property
     def coupling(self) -> str:

@@ -71,6 +71,13 @@ def test_estimated_flops_agree_with_those_that_a_run_counts(settings, encoder, b
     assert estimate_step_flops(trial) == pytest.approx(sum(counted) / len(counted), rel=0.15)
 
 
+def test_a_step_that_uses_two_views_in_both_roles_costs_twice_as_much(settings):
+    view = {"type": "ablate.training.input_views.Gain"}
+    one = build({**settings, "view": view}, expect=Trial)
+    both = build({**settings, "view": view, "symmetric": True}, expect=Trial)
+    assert estimate_step_flops(both) == pytest.approx(2 * estimate_step_flops(one), abs=1)
+
+
 def test_the_fingerprint_contains_the_matched_steps(settings, cache):
     other = {**copy.deepcopy(settings), "masker": {"type": "maskers.Random", "ratio": 0.25}}
     match = BudgetMatch(by="flops", baseline=settings)

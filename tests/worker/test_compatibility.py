@@ -28,6 +28,14 @@ JOINT = {"type": "ablate.model.predictor.Joint", "dim": 16, "heads": 2, "layers"
 CLASS_HEAD = {"type": "ablate.model.class_head.ClassHead", "predictor": JOINT}
 CLASSES = {"type": "ablate.model.class_target.Classes"}
 WITH_CLASSES = {"type": "ablate.model.class_objective.DistanceAndClasses"}
+VIEWS = "ablate.training.input_views"
+GAIN = {"type": f"{VIEWS}.Gain"}
+LOG_MIXUP = {"type": "ablate.training.log_mixup.LogMixup"}
+WAVEFORM = {
+    "mel": {"type": "ablate.audio.waveform.Waveform"},
+    "crop_frames": 16000,
+    "patchifier": {"type": "ablate.model.patchify.Windows"},
+}
 
 WRONG = {
     "features of dropped patches": ({"predictor": PER_TOKEN}, "predictor", "hidden: replace"),
@@ -134,6 +142,17 @@ WRONG = {
         "objective.classes",
         "set `classes: 8`",
     ),
+    "one view in both roles": ({"symmetric": True}, "symmetric", "set `view` or `target_view`"),
+    "a mixture within a view of a waveform": (
+        {**WAVEFORM, "target_view": {"type": f"{VIEWS}.Sequence", "views": [LOG_MIXUP]}},
+        "target_view",
+        "`LogMixup` works on log-mels",
+    ),
+    "a mixture of one clip": (
+        {"view": LOG_MIXUP, "budget": {"batch": 1}},
+        "budget.batch",
+        "`LogMixup` mixes the clips of a batch",
+    ),
     "variance over one clip": (
         {"regulariser": REGULARISER, "budget": {"batch": 1}},
         "budget.batch",
@@ -156,6 +175,8 @@ RIGHT = {
     "all layers": {"target": {"layers": "all"}},
     "blocks": {"predictor": PER_TARGET, "objective": {**L2, "reduction": "target"}},
     "variance": {"regulariser": REGULARISER},
+    "two views": {"view": LOG_MIXUP, "target_view": GAIN, "symmetric": True},
+    "one view of a waveform": {**WAVEFORM, "view": GAIN, "symmetric": True},
 }
 
 

@@ -24,7 +24,7 @@ SYNTHETIC = "{type: ablate.audio.synthetic.Synthetic, clips_per_class: 2}"
 
 RECIPES = {
     "a_jepa": "ec6d311edc",
-    "atst_frame": "04c6cfe614",
+    "atst_frame": "4a571ad585",
     "audio_jepa": "921e2e461d",
     "audio_jepa_shipped": "ca2ef7b16d",
     "audiomae": "89520b43ca",
@@ -56,7 +56,7 @@ RECIPES = {
 }
 TINY_RECIPES = {
     "a_jepa": "9da0faf13f",
-    "atst_frame": "32dfe70a72",
+    "atst_frame": "eccb1d0f67",
     "audio_jepa": "f729104615",
     "audio_jepa_shipped": "c19b9659f0",
     "audiomae": "b822b245a2",
