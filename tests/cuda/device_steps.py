@@ -162,7 +162,7 @@ def extract(extractor: FeatureExtractor, batch: Batch) -> None:
 
 def finetune(model: FineTuned, extractor: FeatureExtractor, batch: MaskedBatch) -> None:
     """Takes a step of fine-tuning without its optimiser."""
-    labelled = LabelledBatch(batch.batch.mels, torch.zeros(batch.num_clips, 3), batch.valid)
+    labelled = LabelledBatch(batch.batch.mels, torch.zeros(len(batch.valid), 3), batch.valid)
     compute_finetuning_loss(model, labelled, extractor, batch.rng).backward()
 
 
