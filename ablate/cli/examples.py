@@ -36,6 +36,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "sync": ("ablate sync masking --to wandb", "ablate sync masking --to mlflow --follow"),
     "steps": ("ablate bench steps studies/masking.yaml --seconds 20",),
     "maskers": ("ablate bench maskers --grid 8x64",),
+    "peers": (
+        "ablate bench peers ~/checkouts",
+        "ablate bench peers ~/checkouts --json > peers.json",
+    ),
     "loader": ("ablate bench loader studies/masking.yaml",),
 }
 

@@ -198,3 +198,22 @@ def bench_maskers(
 
     interrupt_on_signals()
     raise typer.Exit(benchmark_maskers(package, grid=grid, batch=batch, slow=slow, as_json=as_json))
+
+
+@bench.command("peers", epilog=format_examples("peers"))
+def bench_peers(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with the checkouts `ijepa` and `Audio-JEPA`.")
+    ],
+    device: Annotated[str, typer.Option(help="Device to run on: cpu or cuda.")] = "cpu",
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Approximate duration for each of two sizes of model.")
+    ] = 120.0,
+    as_json: Json = False,
+) -> None:
+    """Compare training steps with those of I-JEPA's and Audio-JEPA's own code."""
+    from ablate.cli.bench_peers import benchmark_peers
+    from ablate.study.exit_codes import interrupt_on_signals
+
+    interrupt_on_signals()
+    raise typer.Exit(benchmark_peers(folder, device=device, seconds=seconds, as_json=as_json))

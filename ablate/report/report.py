@@ -9,12 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import rich.console
-import rich.table
-import rich.text
 
 from ablate.core.io import write_atomically
 from ablate.core.records.findings import FINDINGS_FILE
 from ablate.core.records.plan import StudyPlan
+from ablate.core.records.report_state import PrintedVerdict
 from ablate.design.factors import AND
 from ablate.report.figures import charts, contrasts, learning_curves
 from ablate.report.figures.metrics import Curve, read_curves
@@ -42,14 +41,7 @@ from ablate.report.stats.robustness import build_robustness_table
 from ablate.report.stats.variance import build_spread_table, build_variance_share_table
 from ablate.report.stats.verdicts import compute_verdicts
 from ablate.report.stats.weighted_totals import build_totals_table
-
-COLOURS = {
-    "better": "bold blue",
-    "worse": "bold red",
-    "equivalent": "bold green",
-    "undecided": "bold yellow",
-    "differs": "bold magenta",
-}
+from ablate.report.terminal import print_verdicts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,21 +62,17 @@ class ReportSummary:
     caveats: tuple[str, ...]
     tables: tuple[Table, ...]
 
+    @property
+    def verdicts(self) -> tuple[PrintedVerdict, ...]:
+        """The sentences as the terminal shows them."""
+        return tuple(PrintedVerdict(word=s.word, text=str(s)) for s in self.sentences)
+
     def render(self, console: rich.console.Console) -> None:
         """Prints the brief tables, the verdicts, the caveats and the path of the page."""
         for table in self.tables:
             if table.rows:
                 console.print(table.to_rich(console.width))
-        lines = rich.table.Table.grid(padding=(0, 2))
-        lines.add_column(justify="right", no_wrap=True)
-        lines.add_column()
-        for sentence in self.sentences:
-            word = rich.text.Text(sentence.word, style=COLOURS[sentence.word])
-            lines.add_row(word, rich.text.Text(str(sentence)))
-        for caveat in self.caveats:
-            lines.add_row(rich.text.Text("note", style="dim"), rich.text.Text(caveat, style="dim"))
-        console.print(lines)
-        console.print(rich.text.Text(f"\n{self.page}"), soft_wrap=True)
+        print_verdicts(console, self.verdicts, self.caveats, self.page)
 
 
 def write_report(plan: StudyPlan, runs: Path, folder: Path) -> ReportSummary:

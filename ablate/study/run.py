@@ -25,6 +25,7 @@ from ablate.study import (
     estimate,
     notification,
     replacement,
+    report_writing,
     seed_rounds,
     selected_trials,
 )
@@ -208,7 +209,7 @@ def report_study(
         if not force:
             replacement.check_results(current.plan, folders)
         seed_rounds.save_plan(current, folders)
-        seed_rounds.write_report(current.plan, folders, console, force=True)
+        report_writing.write_report(current.plan, folders, console, force=True)
         return DONE
 
     return run_with_exit_code(report, resume_command=["ablate", "report", str(file), *overrides])
@@ -231,7 +232,7 @@ def report_saved_plan(name: str, *, force: bool = False, console: Console | None
         if plan is None:
             problem = f"{folders.reports / name} holds no plan.json"
             raise StudyError([f"{problem}; run the study, or name its file"])
-        seed_rounds.write_report(plan, folders, console or create_console(), force=force)
+        report_writing.write_report(plan, folders, console or create_console(), force=force)
         return DONE
 
     return run_with_exit_code(report, resume_command=["ablate", "report", name])

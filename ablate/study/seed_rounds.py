@@ -11,7 +11,6 @@ from functools import partial
 
 from rich.console import Console
 
-from ablate.core.fast_imports import paused_garbage_collection
 from ablate.core.records.plan import StudyPlan
 from ablate.executors.local import Pool
 from ablate.executors.progress import print_line, show_progress
@@ -19,7 +18,7 @@ from ablate.runs import links, preview, store
 from ablate.runs.job import RunJob, RunOutcome
 from ablate.runs.scores import get_statistics_pooling
 from ablate.slurm.executor import Cluster
-from ablate.study import estimate, interim_looks, replacement
+from ablate.study import estimate, interim_looks, report_writing
 from ablate.study.prepare import PreparedStudy
 
 MAX_NAMES = 5  # how many contrasts are named in a line
@@ -50,7 +49,7 @@ def train(
     """
 
     def report(current: PreparedStudy, lines: list[str]) -> bool:
-        return _report(current, lines, folders, console, force=force)
+        return report_writing.report_plan(current.plan, lines, folders, console, force=force)
 
     current = current_plan(prepared, folders)
     while True:
@@ -245,45 +244,6 @@ def run_pending(
         name = f"{outcome.job.title} ({outcome.job.folder.name})"
         print_line(console, f"{outcome.state}: {name}: {outcome.reason}")
     return bool(failed or pending.failed)
-
-
-def write_report(
-    plan: StudyPlan, folders: store.Folders, console: Console, *, force: bool = False
-) -> None:
-    """Writes and shows the report of a plan; the look at the results is recorded first.
-
-    Raises `ReportKeptError` if the present report has more finished trials, unless `force`.
-    """
-    with paused_garbage_collection():
-        from ablate.report import report
-        from ablate.report.pages import report_list
-
-    if not force:
-        replacement.check_results(plan, folders)
-    interim_looks.record_look(plan, folders.runs)
-    summary = report.write_report(plan, folders.runs, folders.reports / plan.study)
-    report_list.write_report_list(folders.reports)
-    summary.render(console)
-
-
-def _report(
-    prepared: PreparedStudy,
-    lines: list[str],
-    folders: store.Folders,
-    console: Console,
-    *,
-    force: bool,
-) -> bool:
-    """Writes and shows the report; returns False if the present one was kept instead."""
-    try:
-        write_report(prepared.plan, folders, console, force=force)
-    except replacement.ReportKeptError as error:
-        lines, is_written = [*error.problems, *lines], False
-    else:
-        is_written = True
-    for line in lines:
-        print_line(console, line)
-    return is_written
 
 
 def _read_score(plan: StudyPlan, kinds: Mapping[str, str], job: RunJob) -> float | None:

@@ -11,6 +11,7 @@ from ablate.core.device import limit_memory
 from ablate.core.records.benchmarks import (
     LoaderTimingsRequest,
     MaskerTimingsRequest,
+    PeerTimingsRequest,
     StepTimingsRequest,
 )
 from ablate.core.records.decoding_requests import DecodeRequest
@@ -110,6 +111,10 @@ def _handle_parts_request(request: Message, emit: Emit) -> Reply:
             from ablate.worker.benchmarks.steps import time_steps
 
             return time_steps(request, emit)
+        case PeerTimingsRequest():
+            from ablate.worker.benchmarks.peers import time_peers
+
+            return time_peers(request, emit)
         case _:
             raise ValueError(f"{type(request).__name__} is not a request")
 

@@ -173,3 +173,31 @@ def test_masks_are_drawn_once(workdir: Path) -> None:
     pictures[0].write_bytes(b"as it was")
     run()
     assert pictures[0].read_bytes() == b"as it was"
+
+
+def test_a_finished_study_shows_its_report_without_drawing_it_until_a_score_changes(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run()
+    files = {path: path.read_bytes() for path in Path("reports").rglob("*") if path.is_file()}
+    page = Path("reports/masking/index.html")
+    written = page.stat().st_mtime_ns
+    first = read_output(capsys)
+    assert run() == study.DONE
+    again = read_output(capsys)
+    verdicts = [line for line in first.splitlines() if line.startswith("undecided")]
+    assert verdicts
+    assert set(verdicts) <= set(again.splitlines())
+    assert "nothing has changed since this report was written" in again
+    assert page.stat().st_mtime_ns == written
+    assert {path: path.read_bytes() for path in files} == files
+
+    assert run(force=True) == study.DONE
+    assert page.stat().st_mtime_ns > written
+    assert page.read_bytes() == files[page]
+
+    read_output(capsys)
+    record = sorted(Path("runs").glob("*/probes/*/*.json"))[0]
+    record.write_bytes(record.read_bytes()[:-9])
+    run()
+    assert "nothing has changed" not in read_output(capsys)

@@ -1,6 +1,7 @@
 """Defines the requests and replies of benchmarks."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ablate.core.records.protocol import Reply, Request
@@ -145,3 +146,43 @@ class LoaderTimingsRequest(Request[LoaderTimingsReply]):
 
     trial: NamedTrial
     device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerTiming(Item):
+    """A training step of ours compared with one of other code that does the same work."""
+
+    size: str  # which model and grid
+    ours: str
+    peer: str
+    per: str  # what the times are divided by: a step, or a context token
+    ratio: float  # the peer's time over ours; median over the rounds
+    interval: tuple[float, float]  # of the median, with at least 95 % confidence
+    rounds: int
+    milliseconds: float  # of our step
+    peer_milliseconds: float
+    context: float  # visible tokens per mask
+    peer_context: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerTimingsReply(Reply):
+    """Comparisons of training steps, and why some could not be made."""
+
+    device: str
+    threads: int
+    torch: str  # version
+    precision: str
+    batch: int
+    timings: tuple[PeerTiming, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerTimingsRequest(Request[PeerTimingsReply]):
+    """Compares training steps with those of other code, for about `seconds` per size of model."""
+
+    folder: Path  # holds the checkouts
+    sizes: dict[str, tuple[NamedTrial, ...]]  # name of a size -> our variants
+    device: str
+    seconds: float

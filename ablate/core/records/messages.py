@@ -10,6 +10,8 @@ from ablate.core.records.benchmarks import (
     MaskerTimingsReply,
     MaskerTimingsRequest,
     NamedMasker,
+    PeerTimingsReply,
+    PeerTimingsRequest,
     StepTimingsReply,
     StepTimingsRequest,
 )
@@ -265,6 +267,7 @@ REQUESTS: tuple[type[Message], ...] = (
     ZooRequest,
     MaskerTimingsRequest,
     StepTimingsRequest,
+    PeerTimingsRequest,
     FeaturesRequest,
 )
 REPLIES: tuple[type[Reply], ...] = (
@@ -281,6 +284,7 @@ REPLIES: tuple[type[Reply], ...] = (
     ZooReply,
     MaskerTimingsReply,
     StepTimingsReply,
+    PeerTimingsReply,
     FeaturesReply,
     ErrorReply,
 )

@@ -71,7 +71,7 @@ def time_steps(request: StepTimingsRequest, emit: Emit) -> StepTimingsReply:
     a little more for the kernels. A variant that cannot be built has the reason in its entry.
     """
     device = torch.device(request.device)
-    clock = partial(_clock, device)
+    clock = partial(read_clock, device)
     unbuildable: list[StepTiming] = []
     runners: list[Runner] = []
     reference: Runner | None = None
@@ -82,9 +82,9 @@ def time_steps(request: StepTimingsRequest, emit: Emit) -> StepTimingsReply:
         except PartError as error:
             unbuildable.append(StepTiming(name=variant.name, problem=str(error)))
             continue
-        runner = _build_runner(variant.name, trial, device, clock)
+        runner = build_runner(variant.name, trial, device, clock)
         runners.append(runner)
-        reference = reference or _build_reference(trial, runner, device)
+        reference = reference or build_plain_runner(trial, runner, device)
     if reference is not None:
         runners.append(reference)
     precisions = sorted({runner.precision for runner in runners})
@@ -102,9 +102,10 @@ def time_steps(request: StepTimingsRequest, emit: Emit) -> StepTimingsReply:
     )
 
 
-def _build_runner(
+def build_runner(
     name: str, trial: Trial, device: torch.device, clock: Callable[[], float]
 ) -> Runner:
+    """Builds the model of a trial and takes its first step."""
     before = _reset_memory(device)
     unused_folder = Checkpoints(Path("nowhere"))
     trainer = build_trainer(
@@ -151,7 +152,7 @@ def _compute_usage(cost: TrainingCost) -> dict[str, float]:
     }
 
 
-def _build_reference(trial: Trial, runner: Runner, device: torch.device) -> Runner | None:
+def build_plain_runner(trial: Trial, runner: Runner, device: torch.device) -> Runner | None:
     """Builds the plain JEPA for a variant; None if its masks differ in size, or it is not a ViT."""
     promises, (encoder, predictor) = trial.masker.promises, (trial.encoder, trial.predictor)
     has_equal_masks = promises.exact and promises.copies == 1 and trial.batching == "pack"
@@ -233,7 +234,8 @@ def _summarize(runner: Runner, ceiling: float) -> StepTiming:
     )
 
 
-def _clock(device: torch.device) -> float:
+def read_clock(device: torch.device) -> float:
+    """Returns CPU seconds; on a GPU, wall-clock seconds once the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         return time.perf_counter()
