@@ -157,9 +157,9 @@ class PeerTiming(Item):
     peer: str
     per: str  # what the times are divided by: a step, or a context token
     ratio: float  # the peer's time over ours; median over the rounds
-    interval: tuple[float, float]  # of the median, with at least 95 % confidence
+    interval: tuple[float, float]  # encloses the median with 95 % confidence
     rounds: int
-    milliseconds: float  # of our step
+    milliseconds: float  # duration of our step
     peer_milliseconds: float
     context: float  # visible tokens per mask
     peer_context: float

@@ -42,7 +42,7 @@ BLOCKS = {
     "npred": 4,
     "allow_overlap": False,
 }
-MIN_KEEP = 10  # as above; a block on a small grid has fewer patches
+MIN_KEEP = 10  # from the same file; a block on a small grid has fewer patches
 MOMENTUM = 0.996
 
 

@@ -45,7 +45,7 @@ from ablate.worker.trial import Trial
 from ablate.worker.units import convert_sizes
 
 MAX_ROUNDS = 60
-MIN_SECONDS = 0.2  # of one side in a round; as many steps are taken
+MIN_SECONDS = 0.2  # duration of one side in a round; as many steps are taken
 STEP, TOKEN = "step", "context token"
 RANDOM, BLOCKS = "random", "blocks, per target"
 PAIRS = (  # ours, the peer's, and what the times are divided by
