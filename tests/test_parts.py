@@ -1,7 +1,11 @@
 """Parts are built from settings, and all problems of settings are reported at once."""
 
+import os
+import subprocess
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import pytest
@@ -98,6 +102,23 @@ def test_the_former_name_of_a_setting_is_accepted_but_not_beside_the_new_one(sha
     assert build({**square, "solid": True}, expect=AbstractShape).filled
     [problem] = list_problems({**square, "filled": True, "solid": False}, AbstractShape)
     assert problem == "`solid`: `solid` is the former name of `filled`; write only `filled`"
+
+
+def test_a_folder_that_hides_the_package_of_maskers_is_named(tmp_path: Path) -> None:
+    (tmp_path / "maskers").mkdir()
+    (tmp_path / "maskers/__init__.py").write_text("")
+    code = "from ablate.core.part_classes import import_class; import_class('maskers.Random')"
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert f"{tmp_path}/maskers hides the package `maskers`" in ended.stderr
+    assert "rename the folder" in ended.stderr
 
 
 def test_a_declared_version_is_part_of_the_identity_and_must_match(shapes):

@@ -157,8 +157,9 @@ class StudyFile(StudySection):
     )
     notify: str = Field(
         default="",
-        description="command, or URL of a webhook, that is told when the study has ended; default: "
-        "the environment variable `ABLATE_NOTIFY`",
+        description="command, or name of an environment variable with the URL of a webhook, "
+        "`${NAME}`, that is told when the study has ended; default: the environment variable "
+        "`ABLATE_NOTIFY`",
     )
     slurm: Annotated[Any, WithJsonSchema({"type": ["string", "object"]})] = Field(
         default=None,

@@ -9,8 +9,9 @@ from ablate.config.validation import KeyProblem
 
 REFERENCE = re.compile(r"\$\{\w+\}")  # names an environment variable
 SECRET_KEYS = re.compile(
-    r"(ssl)?(password|passwd|passphrase|pwd)|(api|secret|private|access)_?key|secret|"
-    r"(access|auth|api|secret|bearer)_?token|credentials",
+    r"(\w+_)?((ssl)?(password|passwd|passphrase|pwd)|(api|secret|private|access)_?key|secret|"
+    r"(access|auth|api|secret|bearer|refresh|hf|hub|github|slack|wandb)_?token|credentials)|"
+    r"token|auth|webhook",
     re.IGNORECASE,
 )
 PASSWORD_RULE = (
@@ -18,14 +19,24 @@ PASSWORD_RULE = (
     "set PGPASSWORD or ~/.pgpass, or write the name of an environment variable, `${NAME}`"
 )
 
+WEBHOOK_RULE = (
+    "`notify` contains the address of a webhook, with which anybody can post and which would be "
+    "written into plan and report; set ABLATE_NOTIFY to it, or write the name of an environment "
+    "variable, `${NAME}`"
+)
+
 
 def find_passwords(tree: Node) -> Iterator[KeyProblem]:
     """Yields a problem, without the value, for each text that is or contains a password.
 
-    Those are passwords in URLs, `postgresql://me:SECRET@host` and `?password=SECRET`, and texts
-    whose key says so, such as `api_key`. Names of environment variables, `${NAME}`, are none.
+    Those are passwords in URLs, `postgresql://me:SECRET@host` and `?password=SECRET`, texts whose
+    key says so, such as `api_key`, and the address of a webhook in `notify`. Names of environment
+    variables, `${NAME}`, are none.
     """
     for path, value in _list_texts(tree):
+        if path == ("notify",) and "://" in value:
+            yield KeyProblem(WEBHOOK_RULE, path)
+            continue
         is_secret = SECRET_KEYS.fullmatch(path[-1]) if path else None
         if (is_secret and not REFERENCE.fullmatch(value)) or has_password(value):
             yield KeyProblem(PASSWORD_RULE, path)

@@ -17,7 +17,7 @@ TEXT = """\
 #
 # 2 maskers x 5 seeds = 10 trials: about three minutes on a two-core machine.
 study: {name}
-# notify: notify-send # a command, or the URL of a webhook, that is told when the study has ended
+# notify: notify-send # a command, or ${{NAME}} of a URL, that is told when the study has ended
 baseline: # all settings of a trial; each `type` is a path that Python can import
   data: {{type: ablate.audio.synthetic.Synthetic, clips_per_class: 30}} # your own sound:
   # data: {{type: ablate.audio.sources.Folder, manifest: my_sounds/manifest.csv}}

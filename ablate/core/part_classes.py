@@ -17,6 +17,7 @@ import sys
 
 from ablate.core.suggest import did_you_mean
 
+PACKAGES = ("maskers",)  # that come with ablate, beside its own
 _WRITTEN = "_written_type"  # attribute of an instance: the `type` that it was built from
 
 
@@ -44,8 +45,18 @@ def import_class(path: str) -> type:
         parts = [key for key, value in vars(module).items() if is_part(value)]
         raise ValueError(
             f"`{module_name}` has no part `{class_name}`{did_you_mean(class_name, parts)}"
+            f"{_describe_hidden_package(module_name)}"
         )
     return value
+
+
+def _describe_hidden_package(module_name: str) -> str:
+    """Returns which folder hides a package that comes with `ablate`, or nothing."""
+    package = module_name.partition(".")[0]
+    if package not in PACKAGES or _is_flat(package):
+        return ""
+    folder = next(iter(getattr(sys.modules[package], "__path__", ())), package)
+    return f"; {folder} hides the package `{package}` that comes with ablate: rename the folder"
 
 
 def is_part(value: object) -> bool:

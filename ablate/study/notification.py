@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import urllib.request
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ablate.config.study import Study, StudyError
 from ablate.core.records.findings import FINDINGS_FILE, Findings
 from ablate.executors.progress import print_line
 from ablate.study.exit_codes import DONE, INTERRUPTED
@@ -27,6 +29,22 @@ class StudyEnd:
     study: str
     exit_code: int
     report: str  # path of the page
+
+
+def get_target(study: Study) -> str:
+    """Returns the command or URL that is notified of the end of a study; empty for none.
+
+    Raises:
+        StudyError: if it names an environment variable, `${NAME}`, that is not set.
+    """
+
+    def get_value(match: re.Match[str]) -> str:
+        value = os.environ.get(match[1])
+        if value is None:
+            raise StudyError([f"`notify` needs ${match[1]}, which is not set"])
+        return value
+
+    return re.sub(r"\$\{(\w+)\}", get_value, study.notify) or os.environ.get(VARIABLE, "")
 
 
 def notify(target: str, study: str, exit_code: int, reports: Path, console: Console) -> None:

@@ -1,7 +1,6 @@
 """Runs, plans or reports a study, from its file to its report."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -71,11 +70,12 @@ def run_study(
         The exit code, one of `ablate.study.exit_codes`.
     """
     console, folders = console or create_console(), store.get_folders()
-    started: list[Study] = []  # unless a cluster goes on with it
+    started: list[tuple[str, str]] = []  # unless a cluster goes on with it: study, notified target
 
     def run() -> int:
         check_path_lengths(folders)
         study = _load(file, overrides, folders, console)
+        target = notification.get_target(study)
         cluster = create_cluster(study, slurm, folders)
         if cluster is not None and not slurm.dry_run:
             check_decoding_jobs(study.name, folders)
@@ -109,16 +109,15 @@ def run_study(
                     prepared, only, work, folders, console, foreground=foreground
                 )
             prepared = draw_gallery(prepared, pool, folders, console)
-            started.append(study)
+            started.append((study.name, target))
             failed = seed_rounds.train(prepared, folders, console, work, force=force)
             if failed is None:
                 started.clear()
             return FAILED if failed else DONE
 
     code = run_with_exit_code(run, resume_command=["ablate", "run", str(file), *overrides])
-    for study in started:
-        target = study.notify or os.environ.get(notification.VARIABLE, "")
-        notification.notify(target, study.name, code, folders.reports, console)
+    for name, target in started:
+        notification.notify(target, name, code, folders.reports, console)
     return code
 
 

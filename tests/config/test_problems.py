@@ -317,6 +317,9 @@ def test_names_too_long_for_files_and_counts_too_large_are_rejected(
         "data.api_key=S3cret",
         "factors.data=[{type: S, password: S3cret}]",
         "data.places=['s3://key:S3cret@bucket']",
+        "data.WANDB_API_KEY=S3cret",
+        "data.token=S3cret",
+        "data.hf_token=S3cret",
     ],
 )
 def test_a_password_anywhere_is_rejected_and_not_repeated(folder: Path, override: str) -> None:
@@ -330,3 +333,10 @@ def test_a_password_anywhere_is_rejected_and_not_repeated(folder: Path, override
 )
 def test_the_name_of_an_environment_variable_is_no_password(folder: Path, override: str) -> None:
     loaded(override)
+
+
+def test_the_address_of_a_webhook_is_rejected_and_not_repeated(folder: Path) -> None:
+    [problem] = problems(None, "notify=https://hooks.example.org/S3cret", "score=nothing")
+    assert "`notify` contains the address of a webhook" in problem
+    assert "S3cret" not in problem
+    assert loaded("notify=${HOOK}").notify == "${HOOK}"

@@ -25,7 +25,9 @@ def test_a_command_is_notified_of_the_end_of_a_study(
     assert received == [f"0 ablate: masking is done. {_read_answer()}"]
 
 
-def test_a_webhook_is_notified_of_the_end_of_a_study(workdir: Path) -> None:
+def test_a_webhook_is_notified_of_the_end_of_a_study(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bodies = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -36,12 +38,21 @@ def test_a_webhook_is_notified_of_the_end_of_a_study(workdir: Path) -> None:
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        run(f"notify=http://127.0.0.1:{server.server_port}/hook")
+        monkeypatch.setenv("HOOK", f"http://127.0.0.1:{server.server_port}/hook")
+        run("notify=${HOOK}")
         server.shutdown()
     [body] = bodies
     assert body["exit_code"] == study.DONE
     assert body["report"] == "reports/masking/index.html"
     assert "masking is done" in body["text"]
+
+
+def test_a_target_whose_variable_is_not_set_is_an_error_before_work_starts(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("notify=${NO_SUCH_HOOK}") == study.WRONG
+    assert "`notify` needs $NO_SUCH_HOOK, which is not set" in read_output(capsys)
+    assert not Path("runs").exists()
 
 
 def _read_answer() -> str:
