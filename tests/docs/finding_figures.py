@@ -77,11 +77,11 @@ FIGURES: Mapping[str, FindingFigure] = {
     "curriculum": FindingFigure(
         "other masks minus A-JEPA's curriculum, points",
         small=(
-            Row("reverse order", "curriculum", "reversed"),
-            Row("no order", "curriculum", "mixture"),
-            Row("blocks alone", "curriculum", "blocks"),
-            Row("columns alone", "curriculum", "columns"),
-            Row("random masks", "curriculum", "random"),
+            Row("synthetic: reverse order", "curriculum", "reversed"),
+            Row("synthetic: no order", "curriculum", "mixture"),
+            Row("synthetic: blocks alone", "curriculum", "blocks"),
+            Row("synthetic: columns alone", "curriculum", "columns"),
+            Row("synthetic: random masks", "curriculum", "random"),
         ),
         new=(
             Row("words: reverse order", "curriculum_again_speech", "reversed"),
