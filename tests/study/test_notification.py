@@ -51,8 +51,8 @@ def test_a_target_whose_variable_is_not_set_is_an_error_before_work_starts(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("notify=${NO_SUCH_HOOK}") == study.WRONG
-    assert "`notify` needs $NO_SUCH_HOOK, which is not set" in read_output(capsys)
-    assert not Path("runs").exists()
+    assert "`notify` needs $NO_SUCH_HOOK, which is not set" in capsys.readouterr().err
+    assert not list(Path().glob("runs/*"))
 
 
 def _read_answer() -> str:
