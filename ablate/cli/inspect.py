@@ -122,12 +122,12 @@ def _progress(study: str, plan: "StudyPlan | None") -> Iterator[str]:
 
     folders = store.get_folders()
     if plan is None:
-        yield f"{study}: its jobs run on a cluster; when they have ended, run the study again"
-    else:
-        queue = monitor.reconcile_study(plan, folders)
-        queued = {folder.name: str(run) for folder, run in queue.runs.items()}
-        yield from run_status.format_status(plan, folders.runs, queued)
-        yield from queue.problems
+        yield from command_array.describe_jobs(folders.reports, study)
+        return
+    queue = monitor.reconcile_study(plan, folders)
+    queued = {folder.name: str(run) for folder, run in queue.runs.items()}
+    yield from run_status.format_status(plan, folders.runs, queued)
+    yield from queue.problems
     yield from command_array.describe_queue(folders.reports, study)
 
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from ablate.config.snapshot import StudySnapshot
 from ablate.core.io import write_atomically
 from ablate.core.records.jobs import CommandArray, CommandJob
-from ablate.slurm import code_snapshot, commands, sbatch, submissions
+from ablate.slurm import code_snapshot, commands, history, sbatch, submissions
 from ablate.slurm import queue as slurm_queue
+from ablate.slurm.commands import SlurmError, SlurmMissingError
 from ablate.slurm.profile import Profile
 from ablate.slurm.queue import SubmittedJob
 from ablate.slurm.requeue import REQUEUE_SIGNALS, requeue
@@ -66,6 +67,7 @@ def submit_array(
     count: int,
     *,
     after: str = "",
+    may_join: bool = True,
 ) -> list[SubmittedJob]:
     """Submits an array, unless jobs of the one before are in the queue.
 
@@ -80,6 +82,8 @@ def submit_array(
         arguments: arguments of the command, after the file of the snapshot.
         count: number of jobs.
         after: number of a job that must have ended first, in whatever way.
+        may_join: whether jobs that another process has submitted may be returned. If not, the
+            caller owns those that are returned, and may cancel them.
 
     Returns:
         The jobs in the queue.
@@ -89,7 +93,9 @@ def submit_array(
     """
     with slurm_queue.submission_lock(folder):
         if present := find_queued(folder):
-            return present
+            if may_join:
+                return present
+            raise SlurmError(f"job {present[0].number} has been submitted by another process")
         home = folder.absolute() / secrets.token_hex(4)
         (home / "logs").mkdir(parents=True)
         spec = home / COMMAND_FILE
@@ -108,28 +114,31 @@ def submit_array(
             commands.check_submission(script)
             array.write(folder / ARRAY_FILE)  # before the first job exists
             array = replace(array, number=commands.submit(script))
+            array.write(folder / ARRAY_FILE)
         except BaseException:
             _undo(array, previous, folder)
             shutil.rmtree(home, ignore_errors=True)
             raise
-        array.write(folder / ARRAY_FILE)
     return _list_jobs(array)
 
 
 def find_queued(folder: Path) -> list[SubmittedJob]:
-    """Returns the jobs that are in the queue. Raises `SlurmError` if squeue fails."""
+    """Returns the jobs that are in the queue, as far as squeue shows it, see `history.find_gone`.
+
+    Raises `SlurmError` if squeue fails.
+    """
     jobs = _find_last_jobs(folder)
-    states = slurm_queue.query_states(jobs)
-    return [job for job in jobs if job.job_id in states]
+    gone = history.find_gone(jobs) if jobs else {}
+    return [job for job in jobs if job.job_id not in gone]
 
 
 def may_be_queued(folder: Path) -> bool:
     """Returns whether any job is or may be in the queue, see `queue.may_be_queued`."""
     try:
         return slurm_queue.may_be_queued(_find_last_jobs(folder))
-    except commands.SlurmMissingError:
+    except SlurmMissingError:
         return False
-    except commands.SlurmError:
+    except SlurmError:
         return True
 
 
@@ -144,15 +153,29 @@ def describe_queue(reports: Path, study: str) -> list[str]:
     for kind, title in KINDS.items():
         try:
             states = slurm_queue.query_states(_find_last_jobs(get_folder(reports, study, kind)))
-        except commands.SlurmMissingError:
+        except SlurmMissingError:
             return []
-        except commands.SlurmError as error:
+        except SlurmError as error:
             return [f"cannot query the queue: {error}"]
         lines += [
             f"  {title}  job {job_id}  {state.state} {state.reason}".rstrip()
             for job_id, state in states.items()
         ]
     return lines
+
+
+def describe_jobs(reports: Path, study: str) -> list[str]:
+    """Returns what is known of a study that has no plan yet, with a line for each queued job."""
+    queue = describe_queue(reports, study)
+    if not commands.is_installed("squeue"):
+        state = "its jobs were submitted to a cluster, whose queue is shown on a login node"
+    elif queue:
+        state = "its jobs run on a cluster; when they have ended, run the study again"
+    else:
+        folders = (get_folder(reports, study, kind) for kind in KINDS)
+        logs = ", ".join(get_log_folder(f) for f in folders if (f / ARRAY_FILE).exists())
+        state = f"squeue lists none of its jobs; to go on, run the study again; their logs: {logs}"
+    return [f"{study}: {state}", *queue]
 
 
 def get_log_folder(folder: Path) -> str:
@@ -187,7 +210,7 @@ def main() -> int:
 
 def _undo(array: CommandArray, previous: CommandArray | None, folder: Path) -> None:
     """Cancels jobs whose submission failed after SLURM had taken it, and forgets them."""
-    with suppress(commands.SlurmError):
+    with suppress(SlurmError):
         slurm_queue.try_scancel(submissions.query_numbers([array.name]).values())
     if previous is None:
         (folder / ARRAY_FILE).unlink(missing_ok=True)

@@ -66,6 +66,11 @@ def get_max_array_size() -> int:
     return int(size[1]) if size else DEFAULT_MAX_ARRAY_SIZE
 
 
+def is_installed(command: str) -> bool:
+    """Returns whether a SLURM command is installed on this machine."""
+    return shutil.which(command) is not None
+
+
 def run_command(command: Sequence[str], *, timeout: float = TIMEOUT_SECONDS) -> str:
     """Runs a SLURM command and returns its stdout.
 
@@ -78,7 +83,7 @@ def run_command(command: Sequence[str], *, timeout: float = TIMEOUT_SECONDS) -> 
         QueueLimitError: a limit of the cluster is reached.
         SlurmError: the command failed otherwise, or timed out.
     """
-    if shutil.which(command[0]) is None:
+    if not is_installed(command[0]):
         advice = "submit from a login node of the cluster"
         raise SlurmMissingError(f"`{command[0]}` is not installed here; {advice}")
     try:

@@ -16,7 +16,7 @@ from ablate.executors.local import Pool
 from ablate.executors.progress import create_console, print_line, progress_bar
 from ablate.executors.worker import COMMAND, InvalidRequestError
 from ablate.runs import store
-from ablate.slurm import command_array
+from ablate.slurm import command_array, submissions
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.commands import SlurmError
 from ablate.slurm.options import LOCAL, SlurmOptions, create_cluster
@@ -66,7 +66,8 @@ def prepare_corpora(
         if slurm.dry_run:
             print_line(console, _format_jobs(study, profile, folders, num_jobs))
         else:
-            print_line(console, _submit(study, profile, folders, num_jobs))
+            with slurm_queue.submission_lock(submissions.get_folder(folders.reports, study.name)):
+                print_line(console, _submit(study, profile, folders, num_jobs))
         return DONE
 
     return run_with_exit_code(run, resume_command=["ablate", "prepare", str(file), *overrides])
@@ -129,7 +130,7 @@ def _format_jobs(study: Study, profile: Profile, folders: store.Folders, num_job
 def _submit(study: Study, profile: Profile, folders: store.Folders, num_jobs: int) -> str:
     """Submits an array that decodes parts, and a job that joins them; returns what was done.
 
-    Raises `SlurmError`; nothing is queued then.
+    The caller holds the submission lock. Raises `SlurmError`; nothing is queued then.
     """
     check_decoding_jobs(study.name, folders)
     snapshot, after, submitted = StudySnapshot.create(study), "", []
@@ -141,7 +142,7 @@ def _submit(study: Study, profile: Profile, folders: store.Folders, num_jobs: in
             arguments += ["--parts", str(num_jobs)] if kind == DECODE else []
             name = f"{study.name}-{kind}"
             jobs = command_array.submit_array(
-                profile, folder, name, snapshot, arguments, count, after=after
+                profile, folder, name, snapshot, arguments, count, after=after, may_join=False
             )
             after = jobs[0].number
             submitted += jobs

@@ -63,7 +63,9 @@ def test_status_watches_until_a_sweeps_workers_have_left_the_queue(
     monkeypatch.setattr(cli_inspect, "POLL_SECONDS", 0.0)
     squeue = Path("bin/squeue")
     squeue.write_text(f"{squeue.read_text()}[ ! -e called ] || touch cancelled; touch called\n")
-    assert ablate("status", "tuned", "--watch").count("its jobs run on a cluster") == 2
+    output = ablate("status", "tuned", "--watch")
+    assert "tuned: its jobs run on a cluster" in output
+    assert "tuned: squeue lists none of its jobs; to go on, run the study again" in output
 
 
 def test_status_keeps_watching_if_squeue_fails_once(

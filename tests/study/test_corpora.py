@@ -1,12 +1,14 @@
 """The clips of a study are decoded ahead of time, here or in jobs of a scripted cluster."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ablate.core.records.jobs import CommandJob
 from ablate.slurm.options import SlurmOptions
+from ablate.study import corpora
 from ablate.study import run as study
 from ablate.study.corpora import prepare_corpora
 from ablate.study.job import run_job
@@ -21,6 +23,7 @@ SCRIPTS = {
 case "$1" in --test-only) exit 0;; esac
 n=$(ls queued 2>/dev/null | wc -l); mkdir -p queued
 cp "$2" queued/$((n + 1)); echo $((n + 1))""",
+    "scancel": 'echo "$@" >> cancelled',
     "squeue": """\
 [ -e ended ] || for f in queued/*; do
   echo "$(basename $f)_0|$(sed -n 's/^#SBATCH --job-name=//p' $f)|PENDING|None"; done""",
@@ -87,6 +90,27 @@ def test_a_study_is_not_submitted_while_its_clips_are_being_decoded(
     Path("ended").touch()
     assert submit() == study.DONE
     assert len(list(queue.iterdir())) == 2
+
+
+def test_two_processes_that_decode_at_the_same_moment_leave_the_jobs_of_one(
+    queue: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with ThreadPoolExecutor(3) as processes:
+        codes = list(processes.map(lambda _: prepare(slurm=CLUSTER), range(3)))
+    assert sorted(codes) == sorted([study.DONE, study.FAILED, study.FAILED])
+    assert sorted(path.name for path in queue.iterdir()) == ["1", "2"]
+    assert not Path("cancelled").exists()
+    assert capfd.readouterr().err.count("is still decoding the clips of masking") == 2
+
+
+def test_jobs_that_another_process_has_queued_are_not_cancelled(
+    queue: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(slurm=CLUSTER) == study.DONE
+    monkeypatch.setattr(corpora, "check_decoding_jobs", lambda *_: None)  # they came after it
+    assert prepare(slurm=CLUSTER) == study.FAILED
+    assert "job 1 has been submitted by another process" in capfd.readouterr().err
+    assert not Path("cancelled").exists()
 
 
 def test_a_dry_run_shows_the_jobs_and_writes_nothing(
