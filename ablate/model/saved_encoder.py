@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ablate.core.checked_tensors import load_tensors
 from ablate.core.records.export import EXPORT_FILE, ExportedEncoder
 from ablate.core.records.run import CONFIG_FILE, ENCODER_FILE, RunConfig
 from ablate.model.encoder import AbstractEncoder, Encoder
@@ -52,7 +52,7 @@ class SavedEncoder:
             ) from error
 
     def _load_weights(self) -> dict[str, Tensor]:
-        saved = load_file(self.folder / ENCODER_FILE)
+        saved = load_tensors(self.folder / ENCODER_FILE)
         prefix = "encoder."
         return {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ablate.core.io import DamagedFileError, write_atomically
 
 FORMAT = 2
+CHECKSUM = "sha256"  # key in the metadata of a file
 Part = Literal["valid", "test"]
 # one class per clip, several, events with times, or numbers, which are not kept
 Kind = Literal["single", "multi", "events", "numbers"]
@@ -151,6 +152,7 @@ def write_predictions(file: Path, predictions: list[ClipPredictions]) -> None:
         "classes": json.dumps(first.classes),
         "groups": json.dumps(names if has_groups else []),
     }
+    metadata[CHECKSUM] = _compute_checksum(arrays, metadata)
     write_atomically(file, save(arrays, metadata))
 
 
@@ -162,7 +164,7 @@ def read_predictions(file: Path, pooling: str | None = None) -> list[ClipPredict
         pooling: The pooling to read; None for all.
 
     Raises:
-        DamagedFileError: If the file cannot be read.
+        DamagedFileError: If the file cannot be read, or does not match its checksum.
         ValueError: If the file has another format.
     """
     if not file.is_file():
@@ -178,15 +180,26 @@ def read_predictions(file: Path, pooling: str | None = None) -> list[ClipPredict
                 raise ValueError(
                     f"{file}: expected predictions of format {FORMAT}; got {other}; {remedy}"
                 )
-            arrays = {
-                name: content.get_tensor(name)
-                for name in content.keys()  # noqa: SIM118
-                if pooling in (None, name.rsplit("/", 2)[0])
-            }
+            arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise DamagedFileError(file, f"cannot be read ({error})", remedy) from error
+    # earlier versions wrote no checksum
+    if metadata.get(CHECKSUM) not in (None, _compute_checksum(arrays, metadata)):
+        raise DamagedFileError(file, "does not match its checksum", remedy)
     groups = dict.fromkeys(name.rpartition("/")[0] for name in sorted(arrays))
-    return [_build(group, arrays, metadata) for group in groups]
+    wanted = [group for group in groups if pooling in (None, group.rpartition("/")[0])]
+    return [_build(group, arrays, metadata) for group in wanted]
+
+
+def _compute_checksum(
+    arrays: Mapping[str, NDArray[np.generic]], metadata: Mapping[str, str]
+) -> str:
+    others = {key: value for key, value in metadata.items() if key != CHECKSUM}
+    digest = hashlib.sha256(json.dumps(others, sort_keys=True).encode())
+    for name, values in sorted(arrays.items()):
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def _build(

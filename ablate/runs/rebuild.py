@@ -4,6 +4,7 @@
 file says stays empty, and the record says so.
 """
 
+import logging
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from ablate.core.records.run import (
     RunRecord,
 )
 
+logger = logging.getLogger(__name__)
 UNKNOWN = "what the training cost, its curves' summary and its code are not known"
 
 
@@ -53,10 +55,15 @@ def rebuild_record(folder: Path, problem: str) -> RunRecord:
 
 
 def read_environment(folder: Path) -> Environment:
-    """Reads where a run was trained; an empty record if that is missing or damaged."""
-    with suppress(DamagedFileError):
+    """Reads where a run was trained; an empty record if that is missing.
+
+    It is also empty, with a warning, if the file is damaged.
+    """
+    try:
         return Environment.find(folder / ENVIRONMENT_FILE) or Environment()
-    return Environment()
+    except DamagedFileError as error:
+        logger.warning("%s %s; where the run was trained is not known", error.path, error.problem)
+        return Environment()
 
 
 def _find_training(folder: Path) -> RunRecord | None:

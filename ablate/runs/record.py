@@ -5,6 +5,7 @@ This is the only module that writes the file. States change as `core.records.run
 
 import contextlib
 import hashlib
+import logging
 import os
 import platform
 import socket
@@ -37,6 +38,7 @@ from ablate.runs.code_archive import write_code_archive
 from ablate.runs.hardware import find_cpu, find_driver, list_packages
 from ablate.runs.rebuild import has_result, rebuild_record
 
+logger = logging.getLogger(__name__)
 SNAPSHOT = ROOT / "commit.json"  # lies beside code that was copied for a cluster
 PACKAGES = ("torch", "torchaudio", "xformers", "numpy", "scikit-learn", "einops")
 ENDED = ("preempted", "done", "failed", "cancelled")  # states in which a run's own process ends it
@@ -222,8 +224,9 @@ def _write(folder: Path, record: RunRecord) -> None:
     file = folder / RECORD_FILE
     try:
         RunRecord.find(file)
-    except DamagedFileError:
-        file.replace(folder / f"{RECORD_FILE}.damaged")  # for whoever wants to know what happened
+    except DamagedFileError as error:
+        aside = file.replace(folder / f"{RECORD_FILE}.damaged")  # to see what happened
+        logger.warning("%s %s; it is kept as %s", file, error.problem, aside.name)
     record.write(file)
 
 

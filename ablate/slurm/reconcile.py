@@ -1,9 +1,11 @@
 """Determines how runs on a cluster ended: from their run folders, then from the queue."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from ablate.core.io import DamagedFileError
 from ablate.core.records.jobs import CanaryFailure, EndMark
 from ablate.core.records.run import CONFIG_FILE
 from ablate.runs import store
@@ -17,9 +19,8 @@ from ablate.slurm.commands import SlurmError
 from ablate.slurm.queue import QueueState, SubmittedJob
 
 END_MARKS = "ended"  # folder in a submission with one file per run that a job has ended
-
-
 HIDDEN = QueueState("PENDING", "squeue does not list it, but the cluster has not ended it")
+logger = logging.getLogger(__name__)
 
 
 class QueuedRun(NamedTuple):
@@ -60,7 +61,7 @@ def find_end(
         probes: settings of the probes by name; a run that lacks a score of one is not done.
     """
     status = store.read_status(folder)
-    mark = None if job is None else EndMark.find(_get_mark_of_job(folder, job))
+    mark = None if job is None else _find_mark(folder, job)
     if job is not None and mark is None and is_locked(folder):
         return None  # its job still works on it
     trained = mark is not None and mark.trained
@@ -69,6 +70,15 @@ def find_end(
     if status.state in ("failed", "done") and mark is not None:  # done: trained, but not scored
         return RunEnd("failed", status.reason, trained, status.seconds or 0.0)
     return None
+
+
+def _find_mark(folder: Path, job: SubmittedJob) -> EndMark | None:
+    """Reads what a job has recorded about the end of a run; None, with a warning, if damaged."""
+    try:
+        return EndMark.find(_get_mark_of_job(folder, job))
+    except DamagedFileError as error:
+        logger.warning("%s %s; it is passed over", error.path, error.problem)
+        return None
 
 
 def _get_mark_of_job(folder: Path, job: SubmittedJob) -> Path:

@@ -73,6 +73,42 @@ def load_points(
     return points
 
 
+def correct_points(
+    ended: Sequence[FinishedPoint], recorded: Iterable[FinishedPoint], storage: str
+) -> list[FinishedPoint]:
+    """Returns points as the storage has them, corrected by what their runs record.
+
+    Unlike the records of runs, the storage has no checksums. A correction is logged as a warning.
+
+    Args:
+        ended: points of a search that have ended, according to the storage.
+        recorded: points of the same search that their runs record, see `load_points`.
+        storage: name of the storage, for the warning.
+    """
+    known = list(recorded)
+    by_params = {json.dumps(point.params, sort_keys=True): point for point in known}
+    by_runs = {tuple(point.facts["runs"]): point for point in known}
+    corrected = []
+    for point in ended:
+        same = by_params.get(json.dumps(point.params, sort_keys=True))
+        own = same or by_runs.get(tuple(point.facts.get("runs", ())))
+        if own is None:  # its runs were deleted
+            corrected.append(point)
+            continue
+        if (own.params, own.values) != (point.params, point.values):
+            logger.warning(
+                "point %d of the sweep: %s has %s with %s, its runs have %s with %s, which counts",
+                point.number,
+                storage,
+                point.values,
+                point.params,
+                own.values,
+                own.params,
+            )
+        corrected.append(replace(own, number=point.number, facts={**point.facts, **own.facts}))
+    return corrected
+
+
 def find_sweep_runs(runs: Path, studies: Iterable[str]) -> set[Path]:
     """Returns the run folders that sweeps of the named studies have used, or may have used."""
     begins = tuple(f"{study}{mark}" for study in studies for mark in (": ", " ("))

@@ -152,7 +152,7 @@ class SweepRunner:
             NoScoredPointError: A combination has no point with a score that keeps to the
                 constraints.
         """
-        finished = [search.list_finished() for search in self.searches]
+        finished = [self._list_corrected(search) for search in self.searches]
         least = min(map(len, finished))
         selected, problems = [], []
         for combination, points in zip(self._combinations, finished, strict=True):
@@ -175,6 +175,10 @@ class SweepRunner:
         if problems:
             raise NoScoredPointError("\n".join(problems))
         return selected
+
+    def _list_corrected(self, search: Search) -> list[FinishedPoint]:
+        recorded = [point for _, point in self._load_points(search.name)]
+        return recovery.correct_points(search.list_finished(), recorded, self._storage_name)
 
     def _keeps_to_constraints(self, point: FinishedPoint) -> bool:
         excesses = compute_constraints(point.facts, self._bounds)

@@ -12,11 +12,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from ablate.core.io import find_json
 from ablate.executors.local import Pool
 from ablate.runs.job import ProgressListener, RunJob, RunOutcome
 from ablate.runs.record import read_record
@@ -24,6 +28,8 @@ from tests.worker.runs import create_run_folder, create_settings, plan_trial
 
 ROOT = Path(__file__).parents[2]
 NUM_KILLS = int(os.environ.get("ABLATE_KILLS", "0"))
+NUM_RUNS = 4  # two trials, their random init, the log-mel statistics
+LOCKS = (".lock",)
 TARGETS = ("controller", "worker", "both")
 WAIT_SECONDS = 1800.0  # on a busy machine
 PARTS: dict[str, Any] = {
@@ -42,6 +48,13 @@ STUDY = {
     "probes": {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}},
     "score": "knn.mean",
 }
+LONG = {"budget.steps": 500}  # so that kills meet trials that train, with checkpoints
+FREQUENT_CHECKPOINTS = """\
+import sys
+if "ablate.worker" in sys.orig_argv:
+    from ablate.training.checkpoint import Checkpoints
+    Checkpoints.__init__.__kwdefaults__["min_seconds"] = 0.2
+"""  # sitecustomize.py, which Python runs when a worker starts
 CONTROLLER = """\
 import os, signal, sys
 from pathlib import Path
@@ -84,19 +97,28 @@ def test_a_trial_whose_controller_was_killed_is_resumed_to_the_same_weights(tmp_
     assert encoders[0] == encoders[1]
 
 
-def start(folder: Path, cache: Path, *prefix: str) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path, cache: Path, *prefix: str, overrides: Mapping[str, object] = MappingProxyType({})
+) -> subprocess.Popen[bytes]:
     """Starts the study; `prefix` is a command that runs another one."""
     (folder / "study.yaml").write_text(json.dumps(STUDY))  # which is YAML, too
+    (folder / "python").mkdir(exist_ok=True)
+    (folder / "python/sitecustomize.py").write_text(FREQUENT_CHECKPOINTS)
     names = {name.upper(): str(folder / name) for name in ("runs", "reports")}
     places = {f"ABLATE_{name}": path for name, path in names.items()}
-    environ = {**os.environ, **places, "ABLATE_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
-    command = [*prefix, sys.executable, "-m", "ablate.study", "study.yaml", "--workers", "2"]
+    environ = {**os.environ, **places, "ABLATE_CACHE": str(cache)}
+    environ["PYTHONPATH"] = f"{folder}/python:{ROOT}"
+    settings = [f"{key}={value}" for key, value in overrides.items()]
+    command = [*prefix, sys.executable, "-m", "ablate.study", "study.yaml", *settings]
+    command += ["--workers", "2"]
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log)
 
 
-def complete(folder: Path, cache: Path) -> int:
-    return start(folder, cache).wait(WAIT_SECONDS)
+def complete(
+    folder: Path, cache: Path, overrides: Mapping[str, object] = MappingProxyType({})
+) -> int:
+    return start(folder, cache, overrides=overrides).wait(WAIT_SECONDS)
 
 
 def list_children(pid: int) -> list[int]:
@@ -110,47 +132,83 @@ def read_results(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def kill_once(folder: Path, cache: Path, target: str, seconds: float) -> None:
-    """Starts a study and kills it after a time; again and earlier if it had ended by then."""
+def find_phase(folder: Path) -> str:
+    """Returns what the study was doing when it was killed."""
+    states = [(find_json(path) or {})["state"] for path in folder.glob("runs/*/run.json")]
+    if not states:
+        return "planning"
+    if any(folder.glob("runs/*/checkpoints/*.pt")):
+        return "training with a checkpoint"
+    if "running" in states:
+        trained = len(list(folder.glob("runs/*/training.json")))
+        return "scoring" if trained == len(states) else "training"
+    return "reporting" if set(states) == {"done"} and len(states) == NUM_RUNS else "between runs"
+
+
+def count_cpu_seconds(pid: int) -> float:
+    """Returns the CPU time of a process and its children, also of those that have ended."""
+    total = 0
+    for each in (pid, *list_children(pid)):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def kill_once(folder: Path, cache: Path, target: str, cpu_seconds: float) -> str:
+    """Starts a study and kills it after a CPU time; again and earlier if it had ended by then.
+
+    The CPU time says how far a study is, however busy the machine. Waits for a worker, if one is
+    to be killed. Returns what the study was doing.
+    """
     while True:
-        controller = start(folder, cache)
-        deadline = time.monotonic() + seconds
-        while controller.poll() is None and time.monotonic() < deadline:
+        controller, victims = start(folder, cache, overrides=LONG), list[int]()
+        while controller.poll() is None and not victims:
             time.sleep(0.02)
-        workers = list_children(controller.pid) if controller.poll() is None else []
-        pids = {"controller": [controller.pid], "worker": workers}
-        victims = pids.get(target, [controller.pid, *workers])
-        if controller.poll() is None and victims:
+            if count_cpu_seconds(controller.pid) >= cpu_seconds:
+                workers = list_children(controller.pid)
+                pids = {"controller": [controller.pid], "worker": workers}
+                victims = pids.get(target, [controller.pid, *workers])
+        if victims:
             break
-        controller.wait(WAIT_SECONDS)
         shutil.rmtree(folder / "runs", ignore_errors=True)
-        seconds *= 0.7
+        cpu_seconds *= 0.7
     for pid in victims:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    phase = find_phase(folder)
     controller.wait(WAIT_SECONDS)
     with (folder / "log").open("a") as log:
-        log.write(f"killed {target} after {seconds:.1f} s\n")
+        log.write(f"killed {target} after {cpu_seconds:.1f} s of CPU time\n")
+    return phase
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
-    """The folder of a study that was not killed, the cache of clips, and the seconds it took."""
-    folder, cache = tmp_path_factory.mktemp("study"), tmp_path_factory.mktemp("cache")
-    started = time.monotonic()
-    assert complete(folder, cache) == 0
-    return folder, cache, time.monotonic() - started
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """The folder of a study that was not killed, and its CPU time in seconds."""
+    folder, before = tmp_path_factory.mktemp("study"), os.times()
+    assert complete(folder, folder / "cache", LONG) == 0
+    now = os.times()
+    seconds = now.children_user + now.children_system
+    return folder, seconds - before.children_user - before.children_system
 
 
 @pytest.mark.skipif(not NUM_KILLS, reason="kills whole studies; asked for with ABLATE_KILLS=40")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds workers in /proc")
 @pytest.mark.parametrize("number", range(NUM_KILLS))
 def test_a_killed_study_completes_with_the_same_weights_and_scores(
-    tmp_path: Path, uninterrupted: tuple[Path, Path, float], number: int
+    tmp_path: Path,
+    uninterrupted: tuple[Path, float],
+    number: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    folder, cache, duration = uninterrupted
+    folder, duration = uninterrupted
     moment = duration * random.Random(number).uniform(0.05, 0.95)
-    kill_once(tmp_path, cache, TARGETS[number % len(TARGETS)], moment)
-    assert complete(tmp_path, cache) == 0, (tmp_path / "log").read_text()
+    target = TARGETS[number % len(TARGETS)]
+    phase = kill_once(tmp_path, tmp_path / "cache", target, moment)
+    record_property("killed", f"{target} while {phase}")
+    assert complete(tmp_path, tmp_path / "cache", LONG) == 0, (tmp_path / "log").read_text()
     assert read_results(tmp_path) == read_results(folder)
     attempts = [len(list(path.glob("attempts/*"))) for path in tmp_path.glob("runs/*/")]
     assert max(attempts) <= 2, "one kill made a run start more than twice"
+    assert [path for path in tmp_path.rglob(".*") if path.name not in LOCKS] == []

@@ -15,6 +15,8 @@ class ExportedEncoder(Record):
 
     FORMAT: ClassVar[int] = 3
     REMEDY: ClassVar[str] = "export the run again with `ablate export`"
+    HAS_CHECKSUM: ClassVar[bool] = True
+    MAY_LACK_CHECKSUM: ClassVar[bool] = True
 
     run: str  # name of the run
     weights: str  # SHA-256 of the weights file

@@ -10,6 +10,8 @@ from ablate.core.records.record import Item, Record
 @dataclass(frozen=True, kw_only=True)
 class _JobFile(Record):
     REMEDY: ClassVar[str] = "delete it and run the study again, from the same version of ablate"
+    HAS_CHECKSUM: ClassVar[bool] = True
+    MAY_LACK_CHECKSUM: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)

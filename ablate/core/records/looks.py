@@ -20,6 +20,8 @@ class LookLog(Record):
     """Every look at one question: the same variants, compared by the same score."""
 
     REMEDY: ClassVar[str] = "delete it; the report then no longer corrects for the looks it listed"
+    HAS_CHECKSUM: ClassVar[bool] = True
+    MAY_LACK_CHECKSUM: ClassVar[bool] = True
 
     study: str
     arms: tuple[str, ...]  # the variants, each named by its trial of the first seed

@@ -37,6 +37,8 @@ class SweepLimit(Record):
     """`time_limit.json`: when the time of a sweep on a cluster is over."""
 
     REMEDY: ClassVar[str] = "delete it; the sweep's time then starts again"
+    HAS_CHECKSUM: ClassVar[bool] = True
+    MAY_LACK_CHECKSUM: ClassVar[bool] = True
 
     searches: list[str]
     points: int
