@@ -1,6 +1,7 @@
 """Tests that no flipped bit in a file of a run or of the cache changes a number silently."""
 
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,17 @@ from ablate.audio.store import open_store
 from ablate.audio.synthetic import Synthetic
 from ablate.core.checked_tensors import load_tensors, save_tensors
 from ablate.core.io import DamagedFileError
+from ablate.core.records.export import ExportedEncoder
+from ablate.core.records.jobs import EndMark
+from ablate.core.records.looks import ComparedScore, LookLog
+from ablate.core.records.plan import Look
+from ablate.core.records.record import Record
 from ablate.core.records.score import PoolingScore, ScoreFile, TaskList
+from ablate.core.records.sweep import SweepLimit, SweepPoint
 from ablate.probing.feature_cache import load_or_compute
 from ablate.probing.features import FeatureRows
 from ablate.probing.views import View
+from ablate.runs.predictions import ClipPredictions, read_predictions, write_predictions
 from ablate.training.checkpoint import Checkpoints
 
 SOURCE = Synthetic(clips_per_class=1, valid_per_class=1, test_per_class=1)
@@ -96,7 +104,66 @@ def write_features(folder: Path) -> Stored:
     return Stored(folder, (f"{VIEW.name}.f32", f"{VIEW.name}.json"), read)
 
 
-WRITERS = (write_encoder, write_checkpoint, write_scores, write_store, write_features)
+def write_records(folder: Path) -> Stored:
+    probe = ComparedScore(protocol={"k": 3}, pooling="mean")
+    looks = (Look(num_seeds=3, max_seeds=8),)
+    records: dict[str, Record] = {
+        "looks.json": LookLog(study="s", arms=("a", "b"), score=probe, looks=looks),
+        "point.json": SweepPoint(
+            search="s", number=3, params={"rate": 0.25}, distributions={}, runs=["a"]
+        ),
+        "limit.json": SweepLimit(searches=["s"], points=4, minutes=2.5, ends=1700000000.5),
+        "mark.json": EndMark(state="done"),
+        "encoder.json": ExportedEncoder(
+            run="a",
+            weights="0",
+            mel={"bands": 64},
+            patchifier={},
+            encoder={"dim": 16},
+            crop_frames=64,
+            version="1",
+        ),
+    }
+    for name, record in records.items():
+        record.write(folder / name)
+
+    def read(copy: Path) -> str:
+        return str([type(record).read(copy / name) for name, record in records.items()])
+
+    return Stored(folder, tuple(records), read)
+
+
+def write_predicted_classes(folder: Path) -> Stored:
+    clips = np.arange(12)
+    predictions = ClipPredictions(
+        pooling="mean",
+        part="test",
+        clips=clips,
+        truth=clips % 3,
+        predicted=np.stack([clips % 2, clips % 3]),
+        classes=("a", "b", "c"),
+        groups=clips // 2,
+        group_names=tuple("uvwxyz"),
+    )
+    write_predictions(folder / "score.safetensors", [predictions])
+
+    def read(copy: Path) -> str:
+        [one] = read_predictions(copy / "score.safetensors", "mean")
+        with np.printoptions(threshold=sys.maxsize):
+            return str(one)
+
+    return Stored(folder, ("score.safetensors",), read)
+
+
+WRITERS = (
+    write_encoder,
+    write_checkpoint,
+    write_scores,
+    write_store,
+    write_features,
+    write_records,
+    write_predicted_classes,
+)
 
 
 @pytest.fixture(params=WRITERS, ids=lambda write: write.__name__[6:], scope="module")

@@ -17,6 +17,7 @@ from ablate.core.records.run import (
     CONFIG_FILE,
     RECORD_FILE,
     TRAINING_FILE,
+    Environment,
     RunConfig,
     RunRecord,
 )
@@ -150,6 +151,14 @@ def test_curves_leave_out_a_step_whose_number_was_changed(
     file.write_text(file.read_text().replace('"loss": 0.', '"loss": 9.', 1))
     assert read_rows(file) == rows[1:]
     assert "1 damaged lines are left out" in caplog.text
+
+
+def test_a_damaged_environment_is_reported_and_stays_unknown(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(folder / "env.json")
+    assert read_environment(folder) == Environment()
+    assert f"{folder / 'env.json'} is not JSON" in caplog.text
 
 
 def test_files_of_an_earlier_version_without_checksums_are_still_used(folder: Path) -> None:
