@@ -7,8 +7,10 @@ answer. Wrong passwords or names are errors at once.
 import errno
 import json
 import logging
+import os
 import re
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +20,8 @@ from typing import Any, TypeVar
 import optuna
 import sqlalchemy.exc
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+
+from ablate.core.io import DamagedFileError
 
 ResultT = TypeVar("ResultT")
 
@@ -29,6 +33,9 @@ AWAY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOW
 # what PostgreSQL says while it starts, stops or is full; any other FATAL will not change by itself
 TEMPORARY = re.compile(r"starting up|shutting down|recovery|too many|administrator|terminat")
 PERMANENT = re.compile(r"FATAL|translate host name|resolve host|service not known|no password")
+TAIL_BYTES = 1 << 16  # longer than an entry of a journal
+CHECKSUM = "crc"  # key of an entry of a journal
+REMEDY = "delete it and run again: it is rebuilt from the runs"  # for a damaged journal
 logger = logging.getLogger(__name__)
 _is_stopped: ContextVar[Callable[[], bool]] = ContextVar("is_stopped", default=lambda: False)
 
@@ -120,20 +127,36 @@ def _is_interruption(error: BaseException | None) -> bool:
 
 
 class PatientJournal(BaseJournalBackend):
-    """A journal file that is waited for while its disk does not answer."""
+    """A journal file that is waited for while its disk does not answer.
+
+    Every entry gets a checksum, which Optuna ignores. Entries of earlier versions have none.
+    """
 
     def __init__(self, path: Path, backend: JournalFileBackend) -> None:
         self._path = path
         self._backend = backend
 
     def read_logs(self, log_number_from: int) -> Any:
-        """Reads log entries from a number on."""
-        return wait_for(
-            lambda: list(self._backend.read_logs(log_number_from)), str(self._path), _is_disk_away
-        )
+        """Reads log entries from a number on. Raises `DamagedFileError`."""
+
+        def read() -> list[dict[str, Any]]:
+            logs = list(self._backend.read_logs(log_number_from))
+            self._check_last_line()
+            return logs
+
+        try:
+            logs = wait_for(read, str(self._path), _is_disk_away)
+        except ValueError as error:  # not JSON, or not UTF-8
+            raise DamagedFileError(self._path, f"cannot be read ({error})", REMEDY) from error
+        for number, log in enumerate(logs, start=log_number_from + 1):
+            if log.pop(CHECKSUM, None) not in (None, _compute_checksum(log)):
+                problem = f"does not match the checksum of line {number}"
+                raise DamagedFileError(self._path, problem, REMEDY)
+        return logs
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Appends log entries; once only, also if the disk fails after it has taken them."""
+        logs = [{**log, CHECKSUM: _compute_checksum(log)} for log in logs]
         name = str(self._path)
         size = wait_for(lambda: self._path.stat().st_size, name, _is_disk_away)
         has_failed = False
@@ -147,6 +170,15 @@ class PatientJournal(BaseJournalBackend):
 
         wait_for(append, name, _is_disk_away)
 
+    def _check_last_line(self) -> None:
+        """Raises `ValueError` for a damaged last line, which Optuna takes for one being written."""
+        with self._path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL_BYTES))
+            *lines, rest = file.read().split(b"\n")
+        if not rest and len(lines) > 1:  # the first may be cut
+            json.loads(lines[-1])
+
     def _has_entries(self, logs: list[dict[str, Any]], offset: int) -> bool:
         """Returns whether the file holds all entries after an offset; each names its process."""
         with self._path.open("rb") as file:
@@ -154,6 +186,11 @@ class PatientJournal(BaseJournalBackend):
             lines = file.read().splitlines()
         entries = [json.loads(line) for line in lines if line.endswith(b"}")]
         return all(json.loads(json.dumps(log)) in entries for log in logs)
+
+
+def _compute_checksum(log: dict[str, Any]) -> str:
+    content = json.loads(json.dumps(log))  # as it is read again: keys are texts
+    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode()):08x}"
 
 
 def _is_disk_away(error: Exception) -> bool:

@@ -1,7 +1,6 @@
 """Opens the storage of a sweep: a journal file, SQLite, or PostgreSQL by URL."""
 
 import contextlib
-import json
 import os
 import re
 import urllib.parse
@@ -19,6 +18,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from ablate.config.sweep import SweepError
 from ablate.core.distribution import format_install_command
+from ablate.core.io import DamagedFileError
 from ablate.sweep import patience
 from ablate.sweep.patience import PatientJournal, create_connector, is_server_away, wait_for
 
@@ -99,9 +99,8 @@ def storage_errors(name: str) -> Iterator[None]:
         first = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
         advice = "finished runs are kept"
         raise StorageError(f"storage {url} failed: {first}; {advice}") from error
-    except json.JSONDecodeError as error:
-        advice = "delete it and run again: it is rebuilt from the runs"
-        raise StorageError(f"the journal {name} cannot be read ({error}); {advice}") from error
+    except DamagedFileError as error:
+        raise StorageError(f"the journal {error}") from error
 
 
 def _expand_variables(url: str) -> str:

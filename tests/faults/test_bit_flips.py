@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.storages.journal import JournalFileBackend
 
 from ablate.audio.mel import LogMel
 from ablate.audio.store import open_store
@@ -29,6 +30,7 @@ from ablate.probing.feature_cache import load_or_compute
 from ablate.probing.features import FeatureRows
 from ablate.probing.views import View
 from ablate.runs.predictions import ClipPredictions, read_predictions, write_predictions
+from ablate.sweep.patience import PatientJournal
 from ablate.training.checkpoint import Checkpoints
 
 SOURCE = Synthetic(clips_per_class=1, valid_per_class=1, test_per_class=1)
@@ -155,6 +157,22 @@ def write_predicted_classes(folder: Path) -> Stored:
     return Stored(folder, ("score.safetensors",), read)
 
 
+def write_journal(folder: Path) -> Stored:
+    def open_journal(file: Path) -> PatientJournal:
+        return PatientJournal(file, JournalFileBackend(str(file)))
+
+    file = folder / "optuna.journal"
+    file.touch()
+    last = {"op_code": 0}  # may be incomplete: another process may be writing it
+    open_journal(file).append_logs([{"param": 0.25}, {"values": [61.5]}, last])
+
+    def read(copy: Path) -> str:
+        first, second, *_ = open_journal(copy / file.name).read_logs(0)
+        return f"{first.get('param')} {second.get('values')}"  # Optuna ignores unknown keys
+
+    return Stored(folder, (file.name,), read)
+
+
 WRITERS = (
     write_encoder,
     write_checkpoint,
@@ -163,6 +181,7 @@ WRITERS = (
     write_features,
     write_records,
     write_predicted_classes,
+    write_journal,
 )
 
 
