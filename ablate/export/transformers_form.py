@@ -61,7 +61,7 @@ def create_transformers_files(record: ExportedEncoder) -> dict[str, str]:
             "AutoConfig": "modeling_ablate.AblateConfig",
             "AutoModel": "modeling_ablate.AblateModel",
         },
-        "encoder": record.to_json(),
+        "encoder": record.to_checked_json(),
     }
     return {
         "config.json": json.dumps(config, indent=2) + "\n",

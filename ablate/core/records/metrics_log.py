@@ -64,5 +64,12 @@ def warn_of_damage(file: Path, number: int) -> None:
     logger.warning("%s: %d damaged lines are left out; %s; %s", file, number, lost, remedy)
 
 
+@lru_cache
+def warn_of_lost_end(file: Path, last: int, steps: int) -> None:
+    """Logs once that the log of a finished training ends before its last step."""
+    lost = f"ends at step {last} of {steps}, so that the curves of this run lack the rest"
+    logger.warning("%s %s; its scores do not depend on them", file, lost)
+
+
 def _compute_checksum(content: Mapping[str, Any]) -> str:
     return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode()):08x}"

@@ -53,6 +53,11 @@ class Record(Item):
         content: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json")
         return {"format": self.FORMAT, **content}
 
+    def to_checked_json(self) -> dict[str, Any]:
+        """Returns what `to_json` returns, with the checksum if the class has one."""
+        content = self.to_json()
+        return {**content, CHECKSUM: _compute_checksum(content)} if self.HAS_CHECKSUM else content
+
     def to_text(self) -> str:
         """Returns what `to_json` returns as a text of JSON, with a fraction of its memory."""
         try:
@@ -66,9 +71,13 @@ class Record(Item):
     def from_json(cls, content: Mapping[str, Any], source: str) -> Self:
         """Builds the record from plain data; `source` names it in errors.
 
-        Raises `FormatError` for another format, and for fields that are missing, unknown or of a
-        wrong type.
+        Raises `FormatError` for another format, for fields that are missing, unknown or of a wrong
+        type, and for a checksum that is not that of the content.
         """
+        if cls.HAS_CHECKSUM and CHECKSUM in content:
+            content = dict(content)
+            if content.pop(CHECKSUM) != _compute_checksum(content):
+                raise FormatError(f"{source} does not match its checksum: {cls.REMEDY}")
         version = content.get("format")
         if version != cls.FORMAT:
             actual = "no `format`" if version is None else f"format {version!r}"
@@ -118,10 +127,7 @@ class Record(Item):
 
     def write(self, path: Path, *, private: bool = False) -> None:
         """Writes the record to a JSON file, atomically; only its owner may read a `private` one."""
-        content = self.to_json()
-        if self.HAS_CHECKSUM:
-            content[CHECKSUM] = _compute_checksum(content)
-        write_json(path, content, private=private)
+        write_json(path, self.to_checked_json(), private=private)
 
 
 def _compute_checksum(content: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.core.records.metrics_log import METRICS_FILE, Row, read_rows
+from ablate.core.records.metrics_log import METRICS_FILE, Row, read_rows, warn_of_lost_end
 from ablate.report.results import Results, TrialResult
 
 QUANTITIES = {  # name in `metrics.jsonl` -> axis label
@@ -46,11 +46,7 @@ def read_curves(results: Results, runs: Path) -> list[Curve]:
     """
     curves = []
     for levels, trials in results.variants().items():
-        logs = {
-            trial.seed: read_rows(runs / trial.fingerprint / METRICS_FILE)
-            for trial in trials
-            if trial.fingerprint
-        }
+        logs = {trial.seed: _read_log(trial, runs) for trial in trials if trial.fingerprint}
         hours = _compute_hours_per_step(trials)
         for quantity in QUANTITIES:
             series = {seed: _extract_series(log, quantity) for seed, log in logs.items()}
@@ -66,6 +62,16 @@ def read_curves(results: Results, runs: Path) -> list[Curve]:
                     )
                 )
     return curves
+
+
+def _read_log(trial: TrialResult, runs: Path) -> list[Row]:
+    """Reads the log of a trial; a warning tells if it ends before the training did."""
+    file = runs / trial.fingerprint / METRICS_FILE
+    rows = read_rows(file)
+    last, steps = max((row.get("step", 0) for row in rows), default=0), trial.cost.get("steps", 0)
+    if trial.state == "done" and last < steps:
+        warn_of_lost_end(file, last, int(steps))
+    return rows
 
 
 def _compute_hours_per_step(trials: Sequence[TrialResult]) -> float | None:
