@@ -85,9 +85,9 @@ def correct_points(
         recorded: points of the same search that their runs record, see `load_points`.
         storage: name of the storage, for the warning.
     """
-    known = list(recorded)
-    by_params = {json.dumps(point.params, sort_keys=True): point for point in known}
-    by_runs = {tuple(point.facts["runs"]): point for point in known}
+    points = list(recorded)
+    by_params = {json.dumps(point.params, sort_keys=True): point for point in points}
+    by_runs = {tuple(point.facts["runs"]): point for point in points}
     corrected = []
     for point in ended:
         same = by_params.get(json.dumps(point.params, sort_keys=True))

@@ -116,7 +116,7 @@ def observe_study(folder: Path, plan: StudyPlan) -> dict[str, object]:
         done = run_folder(job.folder, cache, plan.probes)
         if done.state != "done":
             raise ValueError(f"{job.folder}: {done.state}: {done.reason}")
-    saved = read_plan(folder)  # of `ablate report NAME`
+    saved = read_plan(folder)
     results = read_results(saved, runs)
     folders = store.list_run_folders(saved, runs)
     return {

@@ -2,6 +2,8 @@
 
 import math
 
+import pytest
+
 from ablate.core.records.metrics_log import format_line
 from ablate.report.figures.metrics import read_curves
 from ablate.report.report import write_report
@@ -29,3 +31,18 @@ def test_a_loss_that_is_not_finite_is_not_drawn(builder: StudyBuilder) -> None:
     values = [value for curve in curves for seed in curve.seeds for _, value in seed]
     assert all(math.isfinite(value) for value in values)
     assert len(values) == 18 * 3 * 15
+
+
+def test_a_log_that_ends_before_its_training_is_named(
+    builder: StudyBuilder, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = builder.build()
+    results = read_results(plan, builder.runs)
+    read_curves(results, builder.runs)
+    assert caplog.messages == []
+    log = builder.runs / builder.fingerprint(0, masker="random", patchifier="squares")
+    file = log / "metrics.jsonl"
+    file.write_text("")
+    read_curves(results, builder.runs)
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"{file} ends at step 0 of ")

@@ -69,6 +69,6 @@ def test_the_runs_of_a_point_correct_a_damaged_storage(
     assert caplog.messages[0].startswith("point 3 of the sweep: a.journal has ")
 
 
-def test_points_whose_runs_were_deleted_are_taken_from_the_storage() -> None:
+def test_points_whose_runs_were_deleted_are_read_from_the_storage() -> None:
     stored = [point(0, 0.25, (51.0,), "a"), FinishedPoint(1, {"rate": 0.1}, None, "no score")]
     assert correct_points(stored, [], "a.journal") == stored
