@@ -18,7 +18,8 @@ from ablate.config.factors import (
     find_unknown_probes,
 )
 from ablate.config.keys import DEFAULT_SCORE, SETTINGS, StudyFile
-from ablate.config.sections import Limits, list_seeds
+from ablate.config.sections import Limits
+from ablate.config.seeds import SeparateSeeds, list_seeds
 from ablate.config.sweep import find_sweep_problems
 from ablate.config.tree import Node
 from ablate.config.validation import MAX_NAME_BYTES, KeyProblem, is_long_name
@@ -167,6 +168,11 @@ def _find_exclusions(study: StudyFile, factors: Factors | None, tree: Node) -> I
     if "confirm" in keys and factors == {} and "sweep" not in keys:
         message = "`confirm` has nothing to choose from: the study has no `factors`"
         yield KeyProblem(message, ("confirm",))
+    if isinstance(study.seed_plan, SeparateSeeds):
+        for key in ("confirm", "sweep"):
+            if key in keys:
+                message = f"`{key}` needs seeds that are used for every purpose"
+                yield KeyProblem(f"{message}; leave it out, or write `seeds: 5`", (key,))
     if "limits" in keys and keys["limits"].value == {}:
         names = ", ".join(Limits.model_fields)
         yield KeyProblem(f"`{{key}}` must hold one of {names}; got {{}}", ("limits",))

@@ -13,8 +13,8 @@ from ablate.config.sections import (
     MatchBudget,
     RandomInits,
     Report,
-    Seeds,
 )
+from ablate.config.seeds import Seeds
 from ablate.config.sweep import Sweep
 from ablate.config.tree import Node
 from ablate.config.validation import (
@@ -129,7 +129,8 @@ class StudyFile(StudySection):
     )
     seed_plan: Seeds = Field(
         alias="seeds",
-        description="seeds of every variant: a number, a list, or a growing number",
+        description="seeds of every variant: a number, a list, a growing number, or seeds for "
+        "each purpose",
     )
     sweep: Annotated[Sweep | None, NOT_NULL] = Field(
         default=None, description="tunes settings of every variant before its seeds are trained"

@@ -1,64 +1,10 @@
-"""The small sections of a study: seeds, confirm, evaluate, report, limits."""
+"""The small sections of a study: confirm, evaluate, report, limits."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field
 
-from ablate.config.validation import (
-    MAX_SEEDS,
-    Count,
-    KeyProblem,
-    StudySection,
-    raise_any,
-    require,
-    seed_list,
-)
-
-
-class SeedGrowth(StudySection):
-    """The `seeds` of a study that adds some for as long as a contrast is undecided."""
-
-    start: Count = Field(description="number of seeds at the first look")
-    max: Annotated[
-        int, Field(ge=1, le=MAX_SEEDS), require(f"must be a count from 1 to {MAX_SEEDS}")
-    ] = Field(description="largest number of seeds")
-    step: Count = Field(
-        default=2,
-        description="seeds added per look; each look spends a share of `alpha`",
-    )
-
-    @model_validator(mode="after")
-    def _check_order(self) -> "SeedGrowth":
-        if self.start >= self.max:
-            rule = "`{key}` must be more than `seeds.start`, or there is nothing to add"
-            raise_any([KeyProblem(f"{rule}; got {self.max} and {self.start}", ("max",))])
-        return self
-
-    def get_next_count(self, count: int) -> int | None:
-        """Returns the number of seeds at the look after that with `count`; None after the last."""
-        return min(count + self.step, self.max) if count < self.max else None
-
-
-SEED_RULE = (
-    "must be a count from 1 up, `{start: 3, max: 8}` to add some while a contrast is undecided, "
-    "or a list of different integers from 0 up"
-)
-
-
-def _kind_of_seeds(value: Any) -> str:
-    return "<growth>" if isinstance(value, dict | SeedGrowth) else "<fixed>"
-
-
-Seeds = Annotated[
-    Annotated[SeedGrowth, Tag("<growth>")]
-    | Annotated[tuple[int, ...], seed_list(0, SEED_RULE), Tag("<fixed>")],
-    Discriminator(_kind_of_seeds),
-]
-
-
-def list_seeds(plan: Seeds) -> tuple[int, ...]:
-    """Returns all seeds that a study may use for its verdicts."""
-    return tuple(range(plan.max)) if isinstance(plan, SeedGrowth) else plan
+from ablate.config.validation import MAX_SEEDS, Count, StudySection, require
 
 
 class Confirm(StudySection):

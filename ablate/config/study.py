@@ -1,7 +1,7 @@
 """A validated study: what `ablate` knows of a study file before any part is built."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 
 from pydantic import ValidationError
@@ -10,9 +10,10 @@ from ablate.config.conflicts import find_conflicts
 from ablate.config.design import Design
 from ablate.config.keys import StudyFile
 from ablate.config.secrets import find_passwords
-from ablate.config.sections import SeedGrowth, list_seeds
+from ablate.config.seeds import SeedGrowth, SeparateSeeds, list_seeds
 from ablate.config.tree import Node, Path, from_plain, set_path
 from ablate.config.validation import KeyProblem, list_problems
+from ablate.core.seeds import build_seed_settings
 
 # values that stand in for required keys that are missing, so that the others can be compared
 PLACEHOLDERS = {
@@ -63,8 +64,26 @@ class Study(StudyFile):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """All seeds that the study may use for its verdicts."""
+        """All seeds that the study may use for its verdicts, and those that cross them."""
         return list_seeds(self.seed_plan)
+
+    @property
+    def separate_seeds(self) -> SeparateSeeds | None:
+        """The seeds of each purpose; None if one seed is that of all."""
+        return self.seed_plan if isinstance(self.seed_plan, SeparateSeeds) else None
+
+    @property
+    def crossing_seeds(self) -> tuple[int, ...]:
+        """The seeds of trials that share a varied seed with another: they enter no verdict."""
+        separate = self.separate_seeds
+        return () if separate is None else self.seeds[separate.num_paired :]
+
+    def build_seed_settings(self, seed: int) -> Mapping[str, int]:
+        """Builds the settings of a trial that say from which seeds it draws."""
+        separate = self.separate_seeds
+        if separate is None:
+            return {"seed": seed}
+        return build_seed_settings(separate.get_purposes()[seed])
 
     @property
     def growth(self) -> SeedGrowth | None:

@@ -180,22 +180,28 @@ def _list_errors(
     error: ValidationError, tree: Node, model: type[BaseModel]
 ) -> Iterator[KeyProblem]:
     for details in error.errors(include_url=False):
-        # `<name>` is the tag of one member of a union, and no key
-        path = tuple(str(key) for key in details["loc"] if not str(key).startswith("<"))
+        location = tuple(map(str, details["loc"]))
+        path = tuple(key for key in location if not _is_tag(key))
         cause = details.get("ctx", {}).get("error")
         if not isinstance(cause, SectionError):
-            yield KeyProblem(_message(details, path, tree, model), path)
+            yield KeyProblem(_message(details, location, tree, model), path)
             continue
         yield from (problem.inside(path) for problem in cause.problems)
 
 
-def _message(details: ErrorDetails, path: Path, tree: Node, model: type[BaseModel]) -> str:
+def _is_tag(key: str) -> bool:
+    """Whether a part of a location is no key, but the tag of one member of a union: `<name>`."""
+    return key.startswith("<")
+
+
+def _message(details: ErrorDetails, location: Path, tree: Node, model: type[BaseModel]) -> str:
+    path = tuple(key for key in location if not _is_tag(key))
     kind, node = details["type"], tree.nearest(path)
     if kind == "extra_forbidden":
-        hint = did_you_mean(path[-1], key_names(_get_section(model, path[:-1])))
+        hint = did_you_mean(path[-1], key_names(_get_section(model, location[:-1])))
         return f"unknown key `{path[-1]}` of `{{section}}`{hint}"
     if kind == "missing":
-        section_model = _get_section(model, path[:-1])
+        section_model = _get_section(model, location[:-1])
         field = section_model.model_fields[key_names(section_model)[path[-1]]]
         value = f"; got {node.plain()!r}" if path[:-1] else ""
         return f"`{{key}}` is missing: {field.description}{value}"
@@ -206,7 +212,7 @@ def _message(details: ErrorDetails, path: Path, tree: Node, model: type[BaseMode
     if kind == "value_error":
         return str(details["ctx"]["error"])
     if kind in MESSAGES:
-        above, section = _find_field(model, path)
+        above, section = _find_field(model, location)
         rule = f"{MESSAGES[kind]}{_format_keys(section)}: {above.description if above else ''}"
         return f"`{{key}}` {rule}; got {node.plain()!r}"
     return f"`{{key}}` {details['msg']}; got {node.plain()!r}"
@@ -215,10 +221,17 @@ def _message(details: ErrorDetails, path: Path, tree: Node, model: type[BaseMode
 def _find_field(
     model: type[BaseModel], path: Path
 ) -> tuple[FieldInfo | None, type[BaseModel] | None]:
-    """Returns the field of the last key in a path that is a field, and the section at its end."""
+    """Returns the field of the last key in a path that is a field, and the section at its end.
+
+    The tag of a member of a union is the name of its class, as `<SeedGrowth>`.
+    """
     field: FieldInfo | None = None
     section: type[BaseModel] | None = model
     for key in path:
+        if _is_tag(key) and field is not None:
+            sections = {f"<{one.__name__}>": one for one in _sections(field.annotation)}
+            section = sections.get(key)
+            continue
         if section is None or key not in key_names(section):
             return field, None
         field = section.model_fields[key_names(section)[key]]

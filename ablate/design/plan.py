@@ -3,7 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 from ablate.config.study import Study
-from ablate.core.records.plan import EvaluatePlan, ReportSettings, ScoreView, StudyPlan, TrialEntry
+from ablate.core.records.plan import (
+    EvaluatePlan,
+    ReportSettings,
+    ScoreView,
+    SeedPurposes,
+    StudyPlan,
+    TrialEntry,
+)
 from ablate.core.records.planning import PlanReply
 from ablate.design import dedupe, warnings
 from ablate.design.factors import Factor
@@ -22,6 +29,7 @@ def build_plan(
         file=str(study.file),
         overrides=tuple(study.overrides),
         seeds=tuple(study.seeds),
+        separate_seeds=_build_seed_purposes(study),
         design=study.design.kind,
         match_budget=study.match_budget,
         factors={factor.name: tuple(factor.levels) for factor in varied},
@@ -59,6 +67,13 @@ def build_evaluate(study: Study) -> EvaluatePlan | None:
     )
 
 
+def _build_seed_purposes(study: Study) -> SeedPurposes | None:
+    separate = study.separate_seeds
+    if separate is None:
+        return None
+    return SeedPurposes(varied=tuple(separate.varied), held=separate.held, crossed=separate.crossed)
+
+
 def _parse_score(score: str) -> ScoreView:
     probe, _, pooling = score.partition(".")
     return ScoreView(probe=probe, pooling=pooling)
@@ -76,6 +91,7 @@ def _build_entry(trial: PlannedTrial) -> TrialEntry:
         statistics=resolved.statistics.fingerprint,
         facts=resolved.facts,
         probe=trial.probe,
+        crosses=trial.crosses,
     )
 
 

@@ -33,6 +33,7 @@ class PlannedTrial:
     changes: Changes = ()  # branches that replace those of the baseline, outer ones first
     num_combinations: int = 1  # combinations of the design that this trial replaces
     probe: str | None = None  # the probe that scores it; None: that of the study's score
+    crosses: bool = False  # shares a varied seed with another trial, so it enters no verdict
 
     def get_resolved(self) -> ResolvedTrial:
         """Returns the worker's reply about this trial, which must have been resolved."""
@@ -68,7 +69,7 @@ def build_trials(study: Study, varied: Sequence[Factor]) -> list[PlannedTrial]:
         raise StudyError([f"{amount}; a study has {MAX_TRIALS} at most"])
     baseline = study.baseline.plain()
     return [
-        _build_trial(baseline, varied, levels, count, seed)
+        _build_trial(study, baseline, varied, levels, count, seed)
         for seed in study.all_seeds
         for levels, count in combinations
     ]
@@ -151,7 +152,12 @@ def find_place(study: Study, trial: PlannedTrial, path: Path) -> str:
 
 
 def _build_trial(
-    baseline: Mapping[str, Any], varied: Sequence[Factor], levels: Levels, count: int, seed: int
+    study: Study,
+    baseline: Mapping[str, Any],
+    varied: Sequence[Factor],
+    levels: Levels,
+    count: int,
+    seed: int,
 ) -> PlannedTrial:
     changes = [
         change
@@ -164,10 +170,14 @@ def _build_trial(
     for path, branch in changes:
         settings = set_nested(settings, path, branch.plain())
     probe = settings.pop(PROBE, None)
-    settings = {**settings, "seed": seed}
-    written = tuple(change for change in changes if change[0] != (PROBE,))
     return PlannedTrial(
-        dict(levels), seed, settings, changes=written, num_combinations=count, probe=probe
+        dict(levels),
+        seed,
+        {**settings, **study.build_seed_settings(seed)},
+        changes=tuple(change for change in changes if change[0] != (PROBE,)),
+        num_combinations=count,
+        probe=probe,
+        crosses=seed in study.crossing_seeds,
     )
 
 

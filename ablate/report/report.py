@@ -20,7 +20,7 @@ from ablate.report.figures.metrics import Curve, read_curves
 from ablate.report.figures.scores import draw_scores
 from ablate.report.pages import classes, tables
 from ablate.report.pages import sentences as page_sentences
-from ablate.report.pages.answer import write_answer, write_lead
+from ablate.report.pages.answer import write_answer, write_lead, write_seed_scope
 from ablate.report.pages.baselines import build_baseline_table
 from ablate.report.pages.caveats import list_caveats
 from ablate.report.pages.cost import build_cost_table
@@ -32,6 +32,7 @@ from ablate.report.pages.latex import write_latex_tables
 from ablate.report.pages.main_table import build_main_table
 from ablate.report.pages.methods import format_data_summary, write_protocol
 from ablate.report.pages.page import ReportPage, Section, build_gallery
+from ablate.report.pages.seed_table import build_seed_table
 from ablate.report.pages.table import Table
 from ablate.report.results import Results, read_results
 from ablate.report.stats.aggregates import build_aggregate_table
@@ -104,7 +105,7 @@ def write_report(plan: StudyPlan, runs: Path, folder: Path) -> ReportSummary:
         title=plan.title or plan.study,
         description=plan.description,
         lead=write_lead(results),
-        answer=write_answer(verdicts, by_probe.rows),
+        answer=[*write_seed_scope(results), *write_answer(verdicts, by_probe.rows)],
         summary=_format_summary(results),
         first=Section(
             contrasts.draw_forest(results, verdicts), page_sentences.build_contrast_table(verdicts)
@@ -156,6 +157,7 @@ def _build_sections(
         Section(None, build_aggregate_table(results)),
         Section(None, build_totals_table(results)),
         Section(None, build_variance_share_table(results)),
+        *_build_seed_sections(results),
         Section(None, build_spread_table(results)),
         Section(charts.draw_cost(results, variants, cost), cost),
         Section(None, build_health_table(results)),
@@ -163,6 +165,12 @@ def _build_sections(
         Section(None, tables.build_probe_table(results)),
         Section(None, tables.build_failure_table(results)),
     ]
+
+
+def _build_seed_sections(results: Results) -> list[Section]:
+    """Builds the section of a study whose seeds are crossed."""
+    separate = results.plan.separate_seeds
+    return [Section(None, build_seed_table(results))] if separate and separate.crossed else []
 
 
 def _format_summary(results: Results) -> str:

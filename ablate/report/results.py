@@ -92,6 +92,7 @@ class Results:
     plan: StudyPlan
     trials: tuple[TrialResult, ...]
     confirmation_trials: tuple[TrialResult, ...] = ()  # selected variants, fresh seeds
+    crossing_trials: tuple[TrialResult, ...] = ()  # share a varied seed with another trial
 
     @property
     def factors(self) -> tuple[str, ...]:
@@ -134,7 +135,8 @@ def read_results(plan: StudyPlan, runs: Path) -> Results:
     """Reads the results of a planned study.
 
     Args:
-        plan: The plan of the study. A trial with `confirms` is used for the confirmation only.
+        plan: The plan of the study. A trial with `confirms` is used for the confirmation only, and
+            one that `crosses` for the components of the variance over seeds only.
         runs: Folder of the run folders; missing run folders are allowed.
 
     Raises:
@@ -146,13 +148,18 @@ def read_results(plan: StudyPlan, runs: Path) -> Results:
         return read_run(runs / fingerprint if fingerprint else None, plan.probes)
 
     further = _read_further_inits(plan, read)
-    trials: dict[bool, list[TrialResult]] = {False: [], True: []}
+    trials: list[TrialResult] = []
     for planned in plan.trials:
         random_inits = read(planned.random_init), *further.get(planned.fingerprint, ())
         trained, statistics = read(planned.fingerprint), read(planned.statistics)
         result = _build_trial_result(plan, planned, trained, random_inits, statistics)
-        trials[planned.confirms].append(result)
-    return Results(plan=plan, trials=tuple(trials[False]), confirmation_trials=tuple(trials[True]))
+        trials.append(result)
+    return Results(
+        plan=plan,
+        trials=tuple(t for t in trials if not t.plan.confirms and not t.plan.crosses),
+        confirmation_trials=tuple(t for t in trials if t.plan.confirms),
+        crossing_trials=tuple(t for t in trials if t.plan.crosses),
+    )
 
 
 def get_levels(trial: TrialResult, factors: tuple[str, ...]) -> tuple[str, ...]:

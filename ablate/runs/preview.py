@@ -31,6 +31,13 @@ def format_summary(plan: StudyPlan, work: PendingWork) -> list[str]:
         lines.append(f"  look {look}, with {num_seeds} of up to {most} seeds")
     if plan.added:
         lines.append(f"  added after a look at the other variants: {'; '.join(plan.added)}")
+    if (separate := plan.separate_seeds) is not None:
+        lines += [f"  verdicts {separate.scope}"] if separate.scope else []
+        if crossing := sum(trial.crosses for trial in plan.trials):
+            lines.append(
+                f"  {crossing} of {len(plan.trials)} trials cross seeds: the report learns from "
+                "them where the spread comes from, and uses them in no verdict"
+            )
     if fresh := sorted({trial.seed for trial in plan.trials if trial.confirms}):
         lines.append(f"  the leaders are confirmed on fresh seeds {', '.join(map(str, fresh))}")
     lines += [f"  {dedupe.format_merged_factors(merged)}" for merged in plan.merged]

@@ -90,7 +90,7 @@ def _describe_power(plan: StudyPlan, runs: Path) -> list[str]:
     from ablate.report.stats.decision_rules import compute_look_alpha, read_looks
     from ablate.report.stats.power import compute_detectable_difference  # imports scipy
 
-    seeds = len(plan.seeds)
+    seeds = len({trial.seed for trial in plan.trials if not trial.crosses and not trial.confirms})
     family = sum(len(levels) - 1 for levels in plan.factors.values())
     levels = min((len(names) for names in plan.factors.values() if len(names) > 1), default=2)
     if seeds < MIN_SEEDS or not family:

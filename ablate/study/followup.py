@@ -35,6 +35,9 @@ def write_followup(
         ValueError: If the file exists, or the number of seeds is not known and must be given.
     """
     study = loader.load(file)
+    if study.separate_seeds is not None:
+        remedy = "copy the study, give it another name, and write new lists yourself"
+        raise ValueError(f"{file}: `seeds` has seeds for each purpose; {remedy}")
     target = to or file.with_name(f"{file.stem}_followup.yaml")
     if target.exists():
         raise ValueError(f"{target} exists; give another file: --to FILE")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.config.loader import TRY
-from ablate.config.sections import SeedGrowth
+from ablate.config.seeds import SeedGrowth
 from ablate.core.records.looks import ComparedScore, LookLog
 from ablate.core.records.plan import Look, RecordedLooks, StudyPlan
 from ablate.design.trials import join_labels

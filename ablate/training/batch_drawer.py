@@ -27,7 +27,11 @@ REFERENCE_CLIPS = 64  # maximum number of clips on which a model is measured
 
 @dataclass(frozen=True, kw_only=True)
 class BatchDrawer:
-    """Draws the global batch of any step. `seed` keys masks and views, not the loader."""
+    """Draws the global batch of any step.
+
+    `mask_seed` keys the masks, and `seed` views and the random numbers of layers; the loader has a
+    seed of its own.
+    """
 
     loader: BatchSource
     patchifier: AbstractPatchifier
@@ -36,6 +40,7 @@ class BatchDrawer:
     batching: Batching
     budget: Budget
     seed: int
+    mask_seed: int
     device: torch.device
     jepa: JEPA  # read by maskers that need what the model makes of the clips
     objective: AbstractObjective  # read by maskers that need losses
@@ -50,7 +55,7 @@ class BatchDrawer:
         """Draws the clips and masks of a step's global batch."""
         batch = self.loader.batch(step, self.budget.batch)
         valid = self.patchifier.valid(batch.valid_frames, batch.bands)
-        rng = generator(self.seed, "mask", step)
+        rng = generator(self.mask_seed, "mask", step)
         clips = Clips(
             grid=self.grid,
             valid=valid,
@@ -77,7 +82,7 @@ class BatchDrawer:
                 self.objective,
                 self.cut(batch),
                 valid,
-                StepRandom(self.seed, step),
+                StepRandom(self.mask_seed, step),
                 ramp(step, self.budget.steps),
             )
 

@@ -109,7 +109,7 @@ class Trainer:
     def create_state(self, saved: dict[str, Any] | None = None) -> TrainingState:
         """Creates the state before the first step, or restores a saved one, which is emptied."""
         if saved is None:
-            self.jepa.target.prepare(self.drawer.load_patches, self.drawer.seed)
+            self.jepa.target.prepare(self.drawer.load_patches, self.jepa.seed)
         state = TrainingState(
             jepa=self.jepa,
             adam=ScheduledAdam(self.jepa, self.optimizer, self.budget.steps),

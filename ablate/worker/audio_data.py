@@ -75,7 +75,7 @@ class AudioData:
             self.train,
             trial.crop_frames,
             self.normaliser,
-            trial.seed,
+            trial.get_seed("order"),
             skip=too_short,
         )
 

@@ -131,7 +131,8 @@ class ProbeRunner:
             return {v.name: score_probe(probe, features[v], task, keep(v)) for v in views}
         if self.reader is None or isinstance(self.evaluable, MelStatistics):
             return {}
-        source, seed = (self.reader, self.audio.store, task.clips), self.evaluable.seed
+        source, own = (self.reader, self.audio.store, task.clips), self.evaluable.probe_seed
+        seed = self.evaluable.seed if own is None else own
         raw_clips = [RawClips(*source, view, seed) for view in views]
         return {
             raw.view.name: score_probe(probe, Features.from_raw(raw), task, keep(raw.view))

@@ -18,6 +18,7 @@ from ablate.audio.loader import Normaliser
 from ablate.audio.mel import LogMel
 from ablate.audio.source import AbstractSource
 from ablate.core.records.run import RunKind
+from ablate.core.seeds import SETTINGS
 from ablate.model.batching import Batching, is_cut
 from ablate.model.encoder import AbstractEncoder, Encoder
 from ablate.model.jepa import JEPA
@@ -53,6 +54,7 @@ class RandomInit:
     patchifier: AbstractPatchifier
     encoder: AbstractEncoder
     seed: int
+    probe_seed: int | None = field(default=None, metadata={AS_BEFORE: None})
 
     @property
     def grid(self) -> Grid:
@@ -89,7 +91,10 @@ class Trial:
     optimizer: Optimizer = field(default_factory=Optimizer)
     batching: Batching = "pack"
     on_collapse: OnCollapse = field(default="warn", metadata={AS_BEFORE: "warn"})
-    seed: int
+    seed: int  # of the initial weights, and of every purpose without a seed of its own
+    order_seed: int | None = field(default=None, metadata={AS_BEFORE: None})
+    mask_seed: int | None = field(default=None, metadata={AS_BEFORE: None})
+    probe_seed: int | None = field(default=None, metadata={AS_BEFORE: None})
 
     def __post_init__(self) -> None:
         if self.crop_frames < 1:
@@ -99,6 +104,11 @@ class Trial:
                 f"`accumulate` {self.budget.accumulate} splits a batch into parts, but "
                 f"{self.coupling} needs the whole batch; leave it at 1"
             )
+
+    def get_seed(self, purpose: str) -> int:
+        """Returns the seed of a purpose: `init`, `order`, `masks` or `probe`."""
+        own: int | None = getattr(self, SETTINGS[purpose])
+        return self.seed if own is None else own
 
     def describe_input(self, normaliser: Normaliser) -> InputScale:
         """Describes the values of a batch that was normalised, for the view."""
@@ -146,6 +156,7 @@ class Trial:
             patchifier=self.patchifier,
             encoder=self.encoder,
             seed=self.seed,
+            probe_seed=self.probe_seed,
         )
 
     @property

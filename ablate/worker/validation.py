@@ -7,7 +7,7 @@ audio is opened last, and only if no trial has another problem.
 import dataclasses
 import itertools
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 from ablate.core.nested import remove_nested
@@ -20,6 +20,7 @@ from ablate.core.records.planning import (
     TrialReply,
 )
 from ablate.core.records.run import ParameterCounts
+from ablate.core.seeds import SETTINGS, get_seeds
 from ablate.mask_analysis.matching import Match
 from ablate.mask_analysis.realised_shares import RealisedShares
 from ablate.model.masking import Grid
@@ -141,7 +142,7 @@ class _Validator:
     ) -> list[TrialReply]:
         """Returns a reply per trial; a trial is its settings and the paths of optional ones."""
         keys = [
-            json.dumps([{**settings, "seed": None}, sorted(optional)], sort_keys=True)
+            json.dumps([_drop_seeds(settings), sorted(optional)], sort_keys=True)
             for settings, optional in trials
         ]
         first: dict[str, _ValidTrial | TrialReply] = {}
@@ -162,7 +163,7 @@ class _Validator:
         are_equal = len({one.random_init_key for one in resolved}) < 2
         count = 1 if are_equal else self._random_inits  # equal encoders leave no gains to compare
         return [
-            _reply(second[key], settings.get("seed"), count)
+            _reply(second[key], get_seeds(settings), count)
             for key, (settings, _) in zip(keys, trials, strict=True)
         ]
 
@@ -230,11 +231,17 @@ class _Validator:
         )
 
 
-def _reply(result: ResolvedForAnySeed | TrialReply, seed: object, random_inits: int) -> TrialReply:
+def _drop_seeds(settings: Settings) -> Settings:
+    return {key: value for key, value in settings.items() if key not in SETTINGS.values()}
+
+
+def _reply(
+    result: ResolvedForAnySeed | TrialReply, seeds: Mapping[str, int], random_inits: int
+) -> TrialReply:
     if isinstance(result, TrialReply):
         return result
-    assert isinstance(seed, int), "a trial without a seed has a problem"
-    return result.reply(seed, random_inits)
+    assert "seed" in seeds, "a trial without a seed has a problem"
+    return result.reply(seeds, random_inits)
 
 
 def _problem_reply(problems: Sequence[Problem], dropped: Sequence[KeyPath]) -> TrialReply:

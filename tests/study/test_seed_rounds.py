@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ablate.config import loader
-from ablate.config.sections import SeedGrowth
+from ablate.config.seeds import SeedGrowth
 from ablate.config.study import StudyError
 from ablate.core.records.looks import LookLog
 from ablate.core.records.plan import Look, RecordedLooks, StudyPlan

@@ -79,6 +79,7 @@ def new_trainer(tmp_path: Path) -> Callable[..., Trainer]:
             "grid": GRID,
             "masker": maskers.MultiBlock(),
             "seed": 0,
+            "mask_seed": 0,
             "precision": settings["optimizer"].precision,
             **settings,
         }

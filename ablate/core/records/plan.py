@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from ablate.core.records.record import Item, Record
 from ablate.core.records.run import ParameterCounts
+from ablate.core.seeds import DESCRIPTIONS
 
 Settings = dict[str, Any]  # the settings of one part or trial, as in the study's YAML
 FILE_NAME = "plan.json"
@@ -152,6 +153,27 @@ class TrialEntry(Item):
     facts: TrialFacts
     probe: str | None = None  # the probe that scores it, if the study varies the probe
     confirms: bool = False  # trained on a fresh seed to confirm a leading variant
+    crosses: bool = False  # shares a varied seed with another trial, so it enters no verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedPurposes(Item):
+    """Which purposes have seeds that vary over the trials of a variant, and which are held."""
+
+    varied: tuple[str, ...]
+    held: tuple[str, ...]
+    crossed: bool = False  # whether every combination of the varied seeds is trained
+
+    @property
+    def scope(self) -> str:
+        """What verdicts concern: `over new initial weights only; masks held`; empty for all."""
+        if not self.held:
+            return ""
+        varied, held = (
+            " and ".join(DESCRIPTIONS[purpose] for purpose in purposes)
+            for purposes in (self.varied, self.held)
+        )
+        return f"over new {varied} only; {held} held"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +262,7 @@ class StudyPlan(Record):
     file: str  # path of the study file
     overrides: tuple[str, ...] = ()
     seeds: tuple[int, ...]
+    separate_seeds: SeedPurposes | None = None  # None: one seed is that of all purposes
     design: str = "grid"
     match_budget: str | None = None
     factors: dict[str, tuple[str, ...]]  # factor -> labels

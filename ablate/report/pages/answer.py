@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ablate.core.seeds import DESCRIPTIONS
 from ablate.report.pages.sentences import format_scope
 from ablate.report.pages.table import Row, format_number
 from ablate.report.results import Results
@@ -36,13 +37,26 @@ def write_lead(results: Results) -> str:
     model, scale = "classifier", "0 to 100 points, higher is better"
     if not all(task.classes for task in summaries):  # R2 may be negative
         model, scale = "predictor", "higher points are better"
-    each = "" if seeds == 1 else f", each from {seeds} random starts (seeds)"
+    each = "" if seeds == 1 else f", each from {seeds} {_name_starts(results)} (seeds)"
     return (
         f"{variants} encoder{'s were' if variants > 1 else ' was'} trained without labels, as "
         f"variant{'s' * (variants > 1)} of one recipe{each}. A simple {model} ({probes}) then "
         f"learned {recognised} from what {'each' if variants > 1 else 'it'} makes of a sound: "
         f"{scale}."
     )
+
+
+def _name_starts(results: Results) -> str:
+    separate = results.plan.separate_seeds
+    if separate is None or not separate.held:
+        return "random starts"
+    return f"draws of the {' and '.join(DESCRIPTIONS[purpose] for purpose in separate.varied)}"
+
+
+def write_seed_scope(results: Results) -> list[str]:
+    """Writes what the verdicts concern if some purposes have the same seed in every trial."""
+    separate = results.plan.separate_seeds
+    return [f"Every verdict is {separate.scope}."] if separate and separate.scope else []
 
 
 def write_answer(verdicts: Sequence[Verdict], robustness: Sequence[Row] = ()) -> list[str]:

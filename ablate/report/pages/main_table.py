@@ -32,6 +32,7 @@ def build_main_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
     below = any(str(row["verdict"]).startswith("(") for row in rows)
     margin = results.plan.report.equivalence_margin
     seeds = len({trial.seed for trial in results.trials})
+    scope = results.plan.separate_seeds.scope if results.plan.separate_seeds else ""
     caption = (
         f"Differences in points of {format_score_name(results)}, mean over {seeds} paired "
         f"seed{'s' * (seeds != 1)}"
@@ -42,6 +43,7 @@ def build_main_table(results: Results, verdicts: Sequence[Verdict]) -> Table:
         else ".",
         " Gain: relative to the same encoder at random init." if gains else "",
         " p: Holm-corrected. Interval: uncorrected.",
+        f" Verdicts: {scope}." if scope else "",
         f" Equal: shown to differ by less than {margin:g} points." if margin else "",
         f" In parentheses: a difference below {margin:g} points." if below else "",
     )

@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from ablate.core.records.plan import DataSummary, StudyPlan, TaskSummary
+from ablate.core.seeds import DESCRIPTIONS
 from ablate.report.pages.tables import format_score_name
 from ablate.report.results import Results
 from ablate.report.stats.decision_rules import format_coverage, read_decision_rules
@@ -39,10 +40,31 @@ def _write_design(results: Results) -> str:
     return (
         f"{design} Every variant was pre-trained with the same {len(seeds)} seeds "
         f"({', '.join(map(str, seeds))}); variants of the same seed share the data order and "
-        "every initial weight whose name and shape agree. The score is "
-        f"{format_score_name(results)}: the probe {probes}, in percent on the test split, "
-        "averaged over tasks."
+        f"every initial weight whose name and shape agree. {_write_seed_purposes(results)}"
+        f"The score is {format_score_name(results)}: the probe {probes}, in percent on the test "
+        "split, averaged over tasks."
     )
+
+
+def _write_seed_purposes(results: Results) -> str:
+    """Writes which purposes have seeds of their own, and what that means for the verdicts."""
+    separate = results.plan.separate_seeds
+    if separate is None:
+        return ""
+    varied, held = (
+        ", ".join(DESCRIPTIONS[purpose] for purpose in purposes) or "nothing"
+        for purposes in (separate.varied, separate.held)
+    )
+    text = f"Seeds are separate: {varied} vary, {held} is held at one seed in every trial. "
+    if separate.scope:
+        text += f"Every verdict and interval is {separate.scope}. "
+    if separate.crossed:
+        text += (
+            f"Every combination of the seeds that vary was trained: {len(results.crossing_trials)} "
+            "further trials, which share seeds with others and so enter no verdict or interval, "
+            "only the table of where the spread over seeds comes from. "
+        )
+    return text
 
 
 def _format_probe(probe: Mapping[str, Any]) -> str:

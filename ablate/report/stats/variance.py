@@ -69,9 +69,9 @@ def build_spread_table(results: Results) -> Table:
         _build_component("pre-training seeds", _compute_pooled_variance(variants), several),
         _build_component("random inits", _compute_pooled_variance(untrained), several_untrained),
         _build_component(
-            "probe seeds", _compute_repeat_variance(runs, "seeds"), f"{len(runs)} runs"
+            "probe seeds", compute_repeat_variance(runs, "seeds"), f"{len(runs)} runs"
         ),
-        _build_component("folds", _compute_repeat_variance(runs, "folds"), f"{len(runs)} runs"),
+        _build_component("folds", compute_repeat_variance(runs, "folds"), f"{len(runs)} runs"),
         _build_component("test clips", _compute_clip_variance(runs), f"{len(runs)} runs"),
     )
     return Table(
@@ -147,8 +147,9 @@ def _list_untrained_scores(plan: StudyPlan, trials: Sequence[TrialResult]) -> li
     """Lists the scores of the untrained encoders of a variant."""
     scores = (
         compute_mean_score(plan, trial.plan, run, trial.probe_key)[0]
-        for trial in trials
-        for run in trial.random_inits
+        for trial, run in {
+            id(run): (trial, run) for trial in trials for run in trial.random_inits
+        }.values()  # seeds may share a run
     )
     return [score for score in scores if score is not None]
 
@@ -161,7 +162,7 @@ def _compute_pooled_variance(groups: Iterable[Sequence[float]]) -> float | None:
     return squares / freedom if freedom else None
 
 
-def _compute_repeat_variance(runs: Sequence[TrialResult], repeats: str) -> float | None:
+def compute_repeat_variance(runs: Sequence[TrialResult], repeats: str) -> float | None:
     """Computes the squared standard error of a run's score from repeats (seeds or folds).
 
     Averaged over runs; None if no run has repeats.

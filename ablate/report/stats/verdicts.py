@@ -54,7 +54,11 @@ def compute_verdicts(results: Results) -> tuple[Verdict, ...]:
         assert past.looks is not None
         at_look = _get_results_at(results, past.looks.seed_counts[-1])
         decided = _decide_at_look(at_look, past, decided)
-    return tuple(map(_withdraw_contradicted, _decide_at_look(results, now, decided).values()))
+    final = map(_withdraw_contradicted, _decide_at_look(results, now, decided).values())
+    separate = results.plan.separate_seeds
+    if separate is None or not separate.scope:
+        return tuple(final)
+    return tuple(dataclasses.replace(v, notes=(*v.notes, separate.scope)) for v in final)
 
 
 def _get_results_at(results: Results, num_seeds: int) -> Results:
