@@ -33,7 +33,7 @@ TORCH_FREE = {
 TORCH_FREE_BELOW = (
     *("core.cores", "core.cpu_features", "core.distribution", "core.fast_imports", "core.git"),
     *("core.io", "core.machine_errors", "core.nested", "core.own_code", "core.records"),
-    "core.suggest",
+    *("core.seeds", "core.suggest"),
 )
 EXCEPTIONS = {  # commands that only read and write folders, without torch
     *(

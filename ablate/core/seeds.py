@@ -24,5 +24,5 @@ def build_seed_settings(seeds: Mapping[str, int]) -> dict[str, int]:
 
 def get_seeds(settings: Mapping[str, object]) -> dict[str, int]:
     """Returns the seeds among the settings of a trial, by the name of the setting."""
-    found = {name: settings.get(name) for name in SETTINGS.values()}
-    return {name: seed for name, seed in found.items() if isinstance(seed, int)}
+    values = {name: settings.get(name) for name in SETTINGS.values()}
+    return {name: seed for name, seed in values.items() if isinstance(seed, int)}

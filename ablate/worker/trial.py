@@ -91,7 +91,7 @@ class Trial:
     optimizer: Optimizer = field(default_factory=Optimizer)
     batching: Batching = "pack"
     on_collapse: OnCollapse = field(default="warn", metadata={AS_BEFORE: "warn"})
-    seed: int  # of the initial weights, and of every purpose without a seed of its own
+    seed: int  # initial weights, and every purpose without a seed in a field below
     order_seed: int | None = field(default=None, metadata={AS_BEFORE: None})
     mask_seed: int | None = field(default=None, metadata={AS_BEFORE: None})
     probe_seed: int | None = field(default=None, metadata={AS_BEFORE: None})

@@ -15,6 +15,7 @@ from ablate.cli.json_schema import build_schema
 from ablate.config import conflicts, loader
 from ablate.config.keys import DEFAULT_PROBES, SETTINGS, StudyFile
 from ablate.config.validation import key_names
+from ablate.core.seeds import SETTINGS as SEED_SETTINGS
 from ablate.probing.probe import AbstractProbe
 from ablate.probing.views import POOLINGS
 from ablate.worker.trial import Trial
@@ -23,9 +24,9 @@ STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 TYPES = {"string": str, "boolean": bool, "object": dict, "array": list, "null": type(None)}
 
 
-def test_a_study_has_a_key_for_every_setting_of_a_trial_except_its_seed() -> None:
+def test_a_study_has_a_key_for_every_setting_of_a_trial_except_its_seeds() -> None:
     fields = {field.name for field in dataclasses.fields(Trial)}
-    assert {*SETTINGS, "seed"} == {
+    assert {*SETTINGS, *SEED_SETTINGS.values()} == {
         *fields,
         "crop_seconds",
     }  # `crop_seconds` is an alternative to `crop_frames`

@@ -16,6 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "keys.md"
 TABLES = re.compile(r"(?<=<!-- keys -->\n).*?(?=<!-- end of keys -->)", re.DOTALL)
 SECTIONS = {  # model -> heading of its table
     "SeedGrowth": "`seeds` that grow",
+    "SeparateSeeds": "`seeds` for each purpose",
     "Sweep": "`sweep`",
     "RangeKeys": "`sweep.space`: a range",
     "Constraints": "`sweep.constraints`",

@@ -44,9 +44,9 @@ def measure_coverage(
     held = np.zeros((2, len(truth)))
     width = 0.0
     for _ in range(studies):
-        found = estimate_components(draw_scores(rng, size, shares), names)
+        components = estimate_components(draw_scores(rng, size, shares), names)
         for i, (name, share) in enumerate(truth.items()):
-            one, share = found[name], max(share, 0.0)
+            one, share = components[name], max(share, 0.0)
             held[0, i] += one.sd_low <= share**0.5 + 1e-9 <= one.sd_high + 2e-9
             held[1, i] += one.share_low <= share + 1e-9 <= one.share_high + 2e-9
             width += (one.share_high - one.share_low) / len(truth)
@@ -57,7 +57,7 @@ def measure_coverage(
 def main() -> None:
     """Prints the coverage for several sizes and truths."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--studies", type=int, default=500)
     studies = parser.parse_args().studies
     for count in (2, 3):
         for size in (3, 5, 8):

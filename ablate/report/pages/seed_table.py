@@ -71,10 +71,10 @@ def _list_rows(variant: str, trials: Sequence[TrialResult], varied: Sequence[str
     for key, trial in zip(keys, trials, strict=True):
         scores[tuple(s.index(k) for s, k in zip(seeds, key, strict=True))] = trial.score or 0.0
     counts = {name: str(len(values)) for name, values in zip(varied, seeds, strict=True)}
-    for name, found in estimate_components(scores, varied).items():
+    for name, component in estimate_components(scores, varied).items():
         yield {
             **_build_row(variant, NAMES[name], counts.get(name, f"{len(trials)} trials")),
-            **vars(found),
+            **vars(component),
         }
     if (probe := compute_repeat_variance(trials, "seeds")) is not None:
         of_probe = _build_row(variant, "noise of the probe, as part of the last", "of the probe")

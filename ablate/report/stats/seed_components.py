@@ -8,7 +8,7 @@ expectation has a chi-squared distribution, from which the expectations are draw
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -28,7 +28,7 @@ class Component:
     sd: float  # standard deviation in points; 0 if the estimate of the variance is negative
     sd_low: float  # 95 % interval
     sd_high: float
-    share: float  # of the variance of a score over new seeds of all varied purposes, 0 to 1
+    share: float  # of the variance over new seeds of all varied purposes, 0 to 1
     share_low: float
     share_high: float
 
@@ -51,17 +51,13 @@ def estimate_components(scores: Numbers, purposes: Sequence[str]) -> dict[str, C
     rng = np.random.default_rng(0)
     draws = {s: squares[s] / rng.chisquare(freedom[s], DRAWS) for s in subsets}
     estimates = {s: np.array([squares[s] / freedom[s]]) for s in subsets}
-    drawn = _solve_components(draws, scores.shape, purposes)
-    return {
-        name: _summarize(
-            float(value[0]),
-            drawn[name],
-            float(sum(v[0] for v in by_name.values())),
-            np.sum([*drawn.values()], axis=0),
-        )
-        for by_name in [_solve_components(estimates, scores.shape, purposes)]
-        for name, value in by_name.items()
-    }
+    drawn, solved = (_solve_components(m, scores.shape, purposes) for m in (draws, estimates))
+    totals = sum(float(value[0]) for value in solved.values()), np.sum([*drawn.values()], axis=0)
+    components = {name: _summarize(float(solved[name][0]), drawn[name], *totals) for name in solved}
+    # a purpose that may explain nothing leaves everything to the rest
+    most = 1 - sum(components[purpose].share_low for purpose in purposes)
+    rest = replace(components[REST], share_high=max(components[REST].share_high, most))
+    return components | {REST: rest}
 
 
 def _compute_square_sum(scores: Numbers, subset: Axes) -> float:
