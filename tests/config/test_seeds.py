@@ -56,7 +56,7 @@ def test_purposes_with_one_seed_give_the_trial_of_a_plain_study() -> None:
         ),
     ],
 )
-def test_seeds_that_make_no_sense_are_refused_with_a_remedy(
+def test_seeds_that_make_no_sense_are_rejected_with_a_remedy(
     folder: Path, written: str, message: str
 ) -> None:
     lines = problems(STUDY.replace("seeds: 3", f"seeds: {written}", 1))

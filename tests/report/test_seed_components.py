@@ -29,7 +29,7 @@ def test_effects_that_only_add_up_are_estimated_exactly_and_leave_no_rest(
     assert components[REST].sd == pytest.approx(0, abs=1e-5)
 
 
-def test_scores_without_common_effects_are_all_rest_and_the_interval_says_so() -> None:
+def test_scores_without_common_effects_are_all_rest_and_the_interval_allows_it() -> None:
     noise = np.random.default_rng(3).normal(size=(12, 12))
     components = estimate_components(noise, ("init", "order"))
     assert components[REST].sd == pytest.approx(1, abs=0.5)  # over five standard errors of 0.06
@@ -58,7 +58,7 @@ def cross(results: Results) -> Results:
     )
 
 
-def test_verdicts_use_trials_without_common_seeds_and_say_what_is_held(
+def test_verdicts_use_trials_without_common_seeds_and_name_what_is_held(
     builder: StudyBuilder,
 ) -> None:
     results = cross(builder.results())

@@ -28,7 +28,7 @@ class Component:
     sd: float  # standard deviation in points; 0 if the estimate of the variance is negative
     sd_low: float  # 95 % interval
     sd_high: float
-    share: float  # of the variance over new seeds of all varied purposes, 0 to 1
+    share: float  # a part of the variance over new seeds of all varied purposes, 0 to 1
     share_low: float
     share_high: float
 
