@@ -166,6 +166,49 @@ def test_the_numbers_of_spoken_commands_in_the_readme_are_those_of_the_published
     assert len(findings.seeds) == 3
 
 
+@pytest.mark.parametrize(
+    ("study", "family", "level", "verdict", "words"),
+    [
+        ("is_block_worse_squares_speech", "pooled", "block", "undecided", "on words ({}, und"),
+        ("is_block_worse_squares_speech", "pooled", "legacy", "undecided", "code ({}, undecided)"),
+        (
+            "curriculum_again_speech",
+            "pooled",
+            "blocks",
+            "equivalent",
+            "blocks alone are equivalent",
+        ),
+        ("curriculum_again_speech", "pooled", "random", "undecided", "beat it ({}, undecided)"),
+        ("patching_again_speech", "pooled", "strips_same_tokens", "undecided", "undecided ({})"),
+        ("patching_again_speech", "pooled", "strips_same_seconds", "worse", "words {:.1f} points"),
+        ("patching_again_speech", "untrained", "strips_same_tokens", "better", "(by {:.1f} points"),
+    ],
+)
+def test_the_findings_on_words_in_the_readme_are_those_of_the_published_reports(
+    study, family, level, verdict, words
+):
+    [found] = [
+        finding
+        for finding in read_findings(RESULTS / study).verdicts
+        if (finding.family, finding.level, finding.where) == (family, level, "all")
+    ]
+    assert found.verdict.split(":")[0] == verdict
+    stated = found.difference if ":" not in words else abs(found.difference)
+    stated = format_number(stated, signed=True) if ":" not in words else stated
+    assert words.format(stated) in " ".join(README.split())
+
+
+def test_strips_score_above_squares_whose_rows_are_read_one_by_one_as_the_readme_says():
+    [row] = [
+        row
+        for row in read_findings(RESULTS / "patching_again_speech").robustness
+        if (row.level, row.measure) == ("strips_same_tokens", "score") and row.factor
+    ]
+    above = row.differences["knn.segments4_freq"]
+    assert above.low > 0
+    assert f"The latter score {above.mean:.1f} points higher" in " ".join(README.split())
+
+
 def test_the_trend_over_span_lengths_in_the_readme_is_that_of_the_published_scores():
     findings, text = read_findings(RESULTS / span_length.REPORT.name), " ".join(README.split())
     trend = span_length.estimate_trend()
