@@ -259,6 +259,12 @@ def test_the_table_of_regimes_agrees_with_the_published_reports():
     text = " ".join(text.split())
     assert f"log-mels by {again} and {demonstration} points on the synthetic corpus" in text
     assert f"by {small} (small encoders, five seeds) and {large} points (larger ones" in text
+    cropped = next(
+        variant
+        for variant in read_findings(RESULTS / "patching_again_speech").variants
+        if variant.variant == "strips_same_tokens"
+    )
+    assert f"and by {cropped.over_mel_statistics:.1f} (small ones, five other seeds)" in text
 
 
 def test_the_demonstration_in_the_readme_is_that_of_the_published_report():
