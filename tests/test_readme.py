@@ -18,7 +18,7 @@ from ablate.report.pages.publish import RESULTS_PAGE, write_results_page
 from ablate.report.pages.table import format_number
 from ablate.study.prepare import prepare
 from ablate.testing import check_masker
-from tests.docs import span_length
+from tests.docs import finding_figures, span_length
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "studies" / "results"
@@ -196,6 +196,21 @@ def test_the_findings_on_words_in_the_readme_are_those_of_the_published_reports(
     stated = found.difference if ":" not in words else abs(found.difference)
     stated = format_number(stated, signed=True) if ":" not in words else stated
     assert words.format(stated) in " ".join(README.split())
+
+
+def test_the_loss_by_blocks_at_two_sizes_is_that_of_the_published_scores():
+    sizes, text = finding_figures.compare_sizes(), " ".join(README.split())
+    assert f"blocks on strips cost {-sizes.small:.1f} points, and {-sizes.large:.1f} with" in text
+    assert f"{-sizes.difference:.1f} points, is not shown by this score, p {sizes.p:.3f})" in text
+    [blocks] = [
+        verdict
+        for verdict in read_findings(RESULTS / "is_block_worse_larger_speech").verdicts
+        if verdict.family == "pooled"
+    ]
+    assert (blocks.verdict, blocks.difference) == ("worse", pytest.approx(sizes.large))
+    foreword = (RESULTS / "foreword.md").read_text()
+    assert f"larger by {-sizes.difference:.1f} points than that of small encoders" in foreword
+    assert f"({format_number(-sizes.high, signed=True)} to {-sizes.low:.1f})" in foreword
 
 
 def test_strips_score_above_squares_whose_rows_are_read_one_by_one_as_the_readme_says():
