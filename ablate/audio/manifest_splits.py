@@ -17,6 +17,12 @@ SPLIT_BY_FILE_WARNING = (
 )
 
 
+_BY_TEST = (
+    ". The match must name the split in every path, as `train` and `test` do; `--test REGEX` "
+    "matches only test clips"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions:
     """How clips are split that have no split of their own.
@@ -28,12 +34,19 @@ class SplitOptions:
     group: str | None = None  # a regular expression; clips with the same match stay together
     split_by: str | None = None  # a regular expression whose match names the split, or the group
     shares: tuple[float, float, float] = DEFAULT_SHARES  # train, valid and test
+    test: str | None = None  # a regular expression; clips whose path it matches are for testing
+    valid: str | None = None  # likewise, for choosing settings of probes; the others train
     folds: int | None = None  # folds instead of splits
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.group is not None and self.split_by is not None:
             raise ValueError("`group` and `split_by` exclude each other; leave one out")
+        if self.test is None and self.valid is not None:
+            raise ValueError("`valid` needs `test`, which matches the paths of test clips")
+        others = (self.group, self.split_by, self.folds)
+        if self.test is not None and any(option is not None for option in others):
+            raise ValueError("`test` excludes `group`, `split_by` and `folds`; leave them out")
         if min(self.shares) < 0 or not self.shares[0] or not self.shares[2]:
             shares = ":".join(f"{share:g}" for share in self.shares)
             raise ValueError(
@@ -65,6 +78,9 @@ def assign_splits(rows: Sequence[Row], options: SplitOptions) -> str:
         ValueError: for a regular expression that does not match some path, or does not separate
             the clips.
     """
+    if options.test is not None:
+        _split_by_path(rows, options)
+        return ""
     pattern = options.group if options.split_by is None else options.split_by
     name = "group" if options.split_by is None else "split_by"
     matches = None if pattern is None else _match(rows, pattern, name)
@@ -116,6 +132,7 @@ def _match(rows: Iterable[Row], pattern: str, name: str) -> dict[str, str]:
         more = f" ({len(unmatched)} such paths)" if len(unmatched) > 1 else ""
         raise ValueError(
             f"`{name}` {pattern!r} matches nothing in `{unmatched[0]}`; widen it{more}"
+            + _BY_TEST * (name == "split_by")
         )
     if len(set(matches.values())) == 1:
         raise ValueError(
@@ -123,6 +140,25 @@ def _match(rows: Iterable[Row], pattern: str, name: str) -> dict[str, str]:
             "clip would be left to test on; use a narrower one"
         )
     return matches
+
+
+def _split_by_path(rows: Sequence[Row], options: SplitOptions) -> None:
+    """Splits clips by expressions for the paths of test and validation clips."""
+    patterns = {"test": options.test, "valid": options.valid}
+    expressions = {
+        split: compile_option(split, pattern) for split, pattern in patterns.items() if pattern
+    }
+    for row in rows:
+        matching = [name for name, regex in expressions.items() if regex.search(row["path"])]
+        if len(matching) > 1:
+            raise ValueError(f"`test` and `valid` both match `{row['path']}`; narrow one of them")
+        row["split"] = matching[0] if matching else "train"
+    counts = Counter(row["split"] for row in rows)
+    for split in ("train", *expressions):
+        if not counts[split]:
+            lacking = f"`{split}` {patterns[split]!r} matches no path" if split in patterns else ""
+            problem = lacking or "every path is matched by `test` or `valid`, and none is left"
+            raise ValueError(f"{problem}; such as `{rows[0]['path']}`")
 
 
 def _are_splits(words: Iterable[str]) -> bool:

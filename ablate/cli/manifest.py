@@ -31,6 +31,13 @@ def manifest(
         str | None,
         typer.Option(help="Regex that matches the split in each path, such as `train` or `eval`."),
     ] = None,
+    test: Annotated[
+        str | None, typer.Option(help="Regex that matches the paths of test clips; others train.")
+    ] = None,
+    valid: Annotated[
+        str | None,
+        typer.Option(help="With --test: regex that matches the paths of validation clips."),
+    ] = None,
     shares: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = "6:2:2",
     folds: Annotated[int | None, typer.Option(help="Write this many folds, not splits.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random split.")] = 0,
@@ -52,7 +59,13 @@ def manifest(
             names = "\n".join(f"  {name}: {tree}" for name, tree in LAYOUTS.items())
             raise ValueError(f"pass `--layout`, one of\n{names}")
         options = SplitOptions(
-            group=group, split_by=split_by, shares=parse_shares(shares), folds=folds, seed=seed
+            group=group,
+            split_by=split_by,
+            test=test,
+            valid=valid,
+            shares=parse_shares(shares),
+            folds=folds,
+            seed=seed,
         )
         written, warning, notes = write_manifest(folder, layout, options, label=label)
     except ValueError as error:

@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 
 from ablate.cli.examples import format_examples
-from ablate.cli.options import Json, RunName, fail, find_run_folder, print_lines
+from ablate.cli.options import (
+    Conditions,
+    Json,
+    RunOrStudy,
+    fail,
+    find_run_folder,
+    print_lines,
+)
 
 Package = Annotated[str, typer.Argument(help="Package that lists maskers in `__all__`.")]
 GridSize = Annotated[str, typer.Option(help="Grid size: patches in frequency x patches in time.")]
@@ -38,8 +45,9 @@ def init(
 
 
 def export(
-    run: RunName,
+    run: RunOrStudy,
     to: Annotated[Path, typer.Option(help="Folder to write to.")],
+    conditions: Conditions = None,
     license: Annotated[
         str, typer.Option(help="Licence in the model card, such as mit.")
     ] = "unknown",
@@ -72,7 +80,7 @@ def export(
     try:
         benchmarks = tuple(map(Benchmark.parse, benchmark or ()))
         card = CardDetails(license, tuple(dataset or ()), text, benchmarks)
-        folder = export_encoder(find_run_folder(run), to, card, with_source=with_source)
+        folder = export_encoder(find_run_folder(run, conditions), to, card, with_source=with_source)
         typer.echo(f"wrote {folder}; to use it:\n")
     except OSError as error:
         fail(f"{error.filename or to}: {error.strerror}")

@@ -9,4 +9,4 @@ def format_install_command(extra: str) -> str:
     Args:
         extra: An optional dependency in pyproject.toml, such as `postgres`.
     """
-    return f"pip install '{DISTRIBUTION}[{extra}]'"
+    return f"pip install '{DISTRIBUTION}[{extra}]' (in a clone, pip install -e '.[{extra}]')"

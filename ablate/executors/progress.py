@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -25,6 +26,7 @@ from ablate.runs.job import RunJob, RunOutcome
 
 LOG_WIDTH = 160  # characters
 LINES_PER_REQUEST = 4  # printed for a long request if there is no terminal
+LINE_SECONDS = 60.0  # between two lines about unfinished trials if there is no terminal
 
 GetScore = Callable[[RunJob], float | None]
 
@@ -78,6 +80,7 @@ class ProgressDisplay:
         self._overall = bars.add_task("all", total=total)
         self._workers: dict[int, tuple[RunJob, TaskID]] = {}  # worker -> its job, the job's bar
         self._num_finished = 0
+        self._printed = time.monotonic()
 
     def on_progress(self, worker: int, job: RunJob, progress: ProgressMessage) -> None:
         """Updates the worker's bar."""
@@ -94,6 +97,9 @@ class ProgressDisplay:
             total=progress.total or None,
             detail="" if progress.loss is None else f"loss {progress.loss:.4g}",
         )
+        if not self._console.is_terminal and time.monotonic() - self._printed >= LINE_SECONDS:
+            self._printed = time.monotonic()
+            print_line(self._console, f"{label}, {progress.done} of {progress.total}")
 
     def on_finished(self, worker: int, outcome: RunOutcome) -> None:
         """Prints how a job ended; nothing for a job that paused."""
@@ -103,6 +109,7 @@ class ProgressDisplay:
         self._num_finished += 1
         self._bars.update(self._overall, completed=self._num_finished)
         counts = f"[{self._num_finished}/{self._total}]"
+        self._printed = time.monotonic()
         print_line(self._console, f"{counts} {outcome.job.title}: {self._format(outcome)}")
 
     def _format(self, outcome: RunOutcome) -> str:

@@ -204,7 +204,7 @@ class _Search:
             steps = [*self._bisect(*pair), *(step for step in steps if step == self._written)]
         best = min(steps, key=lambda step: (self._error(step), self._change(step)))
         if self._error(best) > TOLERANCE:
-            raise ValueError(self._format_failure(best))
+            raise ValueError(self._format_failure())
         return best
 
     def share(self, step: int) -> float:
@@ -268,14 +268,21 @@ class _Search:
         except PartError:
             return None
 
-    def _format_failure(self, best: int) -> str:
-        shares = [share for share in self._shares.values() if share is not None]
+    def _format_failure(self) -> str:
+        known = {s: self.to_value(step) for step, s in self._shares.items() if s is not None}
+        near = [
+            max((share for share in known if share <= self._wanted), default=None),
+            min((share for share in known if share > self._wanted), default=None),
+        ]
+        gives = " and ".join(
+            f"{_percent(share)} ({known[share]})" for share in near if share is not None
+        )
         return (
             f"{SHARES[self._share_index]} {_percent(self._wanted)} cannot be reached by "
-            f"`{self._by}` on a grid of {self._conditions.grid} patches: its values give "
-            f"{_percent(min(shares))} to {_percent(max(shares))}, and the nearest is "
-            f"{_percent(self.share(best))}, with {self.to_value(best)}; match a share in this "
-            "range, or another setting"
+            f"`{self._by}` on a grid of {self._conditions.grid} patches: the nearest "
+            f"shares that its values give are {gives}, and all lie between {_percent(min(known))} "
+            f"and {_percent(max(known))}; match one that it gives, in every level, or use finer "
+            "patches or another setting"
         )
 
 

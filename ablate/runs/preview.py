@@ -5,6 +5,7 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
+from ablate.config.design import BASELINE
 from ablate.config.tree import find_differences, to_flow_yaml
 from ablate.core.records.plan import DataSummary, MatchedSetting, StudyPlan, TrialEntry
 from ablate.design import dedupe, warnings
@@ -29,6 +30,12 @@ def format_summary(plan: StudyPlan, work: PendingWork) -> list[str]:
     if plan.looks is not None:
         look, most = len(plan.looks.seed_counts), plan.looks.max_seeds
         lines.append(f"  look {look}, with {num_seeds} of up to {most} seeds")
+    for name, level in plan.baseline.items():
+        if level == BASELINE and name in plan.factors:
+            lines.append(
+                f"  no level of {name} is the setting of the baseline, so `{BASELINE}` was added "
+                "as one"
+            )
     if plan.added:
         lines.append(f"  added after a look at the other variants: {'; '.join(plan.added)}")
     if (separate := plan.separate_seeds) is not None:

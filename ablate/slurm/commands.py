@@ -61,7 +61,13 @@ def _are_all_nodes_away(file: Path) -> bool:
 
 def get_max_array_size() -> int:
     """Returns the largest number of tasks in a job array, by default 1000. Raises `SlurmError`."""
-    output = run_command(["scontrol", "show", "config"])
+    try:
+        output = run_command(["scontrol", "show", "config"])
+    except SlurmError as error:
+        remedy = (
+            "set the profile's `max_array` to show the jobs with --dry-run where no SLURM answers"
+        )
+        raise type(error)(f"{error}\n{remedy}") from error
     size = re.search(r"^MaxArraySize\s*=\s*(\d+)", output, re.M)  # one more than the last index
     return int(size[1]) if size else DEFAULT_MAX_ARRAY_SIZE
 

@@ -91,7 +91,7 @@ def check_seeds(sample: MaskSample) -> None:
     same = [(part == part[:1]).all() for part in (sample.context, sample.targets)]
     assert not all(same), (
         f"{sample.where} all {sample.num_batches} seeds gave the same masks; draw them from "
-        "`generator`"
+        "`generator`, or raise `UnsupportedGridError` on grids that leave no choice"
     )
 
 

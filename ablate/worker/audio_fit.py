@@ -69,6 +69,8 @@ def _note_padding(audio: AudioData, trial: Trial) -> Iterator[str]:
         return
     hop = trial.mel.hop_seconds
     low, middle, high = (f"{hop * n:.3g}" for n in np.quantile(lengths, (0, 0.5, 1)))
+    if audio.store.lengths[audio.train].max() > trial.crop_frames:
+        high = f"more than {high}"
     size, stride = trial.patchifier.size[1], trial.patchifier.stride[1]
     needed = max(float(np.quantile(lengths, _FITTING)), size + stride)
     suggested = size + stride * int(np.ceil((needed - size) / stride))

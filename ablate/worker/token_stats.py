@@ -21,6 +21,10 @@ def compute_token_stats(
     grid = patchifier.grid(mel.bands, frames)
     covered = patchifier.covered(mel.bands, frames)
     step = time_stride * hop
+    own = type(patchifier)
+    if own.grid is not AbstractPatchifier.grid and own.cut is not AbstractPatchifier.cut:
+        # columns may be unequal; their mean distance
+        step = covered[1] * hop / grid.time
     leak = (time - time_stride) * min(hop, window) + max(0.0, window - hop)
     leak *= grid.time > 1
     freq_overlap, time_overlap = (freq - freq_stride) / freq, (time - time_stride) / time

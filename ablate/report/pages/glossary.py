@@ -9,7 +9,9 @@ VERDICTS = {
     "better": "the score is higher, and chance is not the reason: if there were no difference, one "
     "this large would be seen anywhere among the comparisons with a probability below {alpha:.3g}",
     "worse": "the same as better, with a lower score",
-    "equivalent": "shown to differ by less than {margin:g} points, the margin of this study",
+    "equivalent": "shown to differ by less than {margin:g} points, the margin of this study. The "
+    "test corresponds to an interval of {inner:.3g} %, which may lie within the margin where the "
+    "wider one that is printed does not",
     "undecided": "neither a difference nor its absence is shown; it does not mean that there is no "
     "difference",
     "differs": "the difference depends on the level of another factor, so there is one verdict for "
@@ -64,7 +66,11 @@ def define_verdicts(verdicts: Iterable[Verdict], settings: ReportSettings) -> di
     """Defines the words that occur among the verdicts, in a fixed order."""
     words = {verdict.word.split()[0] for verdict in verdicts}
     return {
-        word: text.format(alpha=settings.alpha, margin=settings.equivalence_margin)
+        word: text.format(
+            alpha=settings.alpha,
+            margin=settings.equivalence_margin,
+            inner=100 - 200 * settings.alpha,
+        )
         for word, text in VERDICTS.items()
         if word in words
     }
