@@ -1,13 +1,11 @@
 """Describes how a study was done: its experimental protocol, data, hardware and versions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.util import find_spec
 from statistics import fmean
-from typing import Any
 
 from ablate.core.records.plan import DataSummary, StudyPlan, TaskSummary
-from ablate.core.seeds import DESCRIPTIONS
-from ablate.report.pages.tables import format_score_name
+from ablate.report.pages.design_sentences import write_design
 from ablate.report.results import Results
 from ablate.report.stats.decision_rules import format_coverage, read_decision_rules
 from ablate.report.stats.residuals import MIN_LEVELS, MIN_SEEDS_OF_TEST
@@ -19,7 +17,7 @@ FILES_PREFIX = "Files next to this page:"  # start of the paragraph that lists t
 def write_protocol(results: Results) -> list[str]:
     """Writes the protocol, one paragraph per entry."""
     return [
-        _write_design(results),
+        write_design(results),
         _write_statistics(results),
         *_write_budget(results),
         *_write_tokens(results),
@@ -28,48 +26,6 @@ def write_protocol(results: Results) -> list[str]:
         _write_files(),
         _write_terms(results),
     ]
-
-
-def _write_design(results: Results) -> str:
-    factors = results.plan.factors
-    levels = "; ".join(f"{name}: {', '.join(labels)}" for name, labels in factors.items())
-    seeds = sorted({trial.seed for trial in results.trials})
-    design = f"Factors are {levels}." if levels else "There is one variant and no factor."
-    names = dict.fromkeys(trial.probe_key[0] for trial in results.trials)
-    probes = "; or ".join(_format_probe(results.plan.probes[name]) for name in names)
-    return (
-        f"{design} Every variant was pre-trained with the same {len(seeds)} seeds "
-        f"({', '.join(map(str, seeds))}); variants of the same seed share the data order and "
-        f"every initial weight whose name and shape agree. {_write_seed_purposes(results)}"
-        f"The score is {format_score_name(results)}: the probe {probes}, in percent on the test "
-        "split, averaged over tasks."
-    )
-
-
-def _write_seed_purposes(results: Results) -> str:
-    """Writes which purposes have seeds of their own, and what that means for the verdicts."""
-    separate = results.plan.separate_seeds
-    if separate is None:
-        return ""
-    varied, held = (
-        ", ".join(DESCRIPTIONS[purpose] for purpose in purposes) or "nothing"
-        for purposes in (separate.varied, separate.held)
-    )
-    text = f"Seeds are separate: {varied} vary, {held} is held at one seed in every trial. "
-    if separate.scope:
-        text += f"Every verdict and interval is {separate.scope}. "
-    if separate.crossed:
-        text += (
-            f"Every combination of the seeds that vary was trained: {len(results.crossing_trials)} "
-            "further trials, which share seeds with others and so enter no verdict or interval, "
-            "only the table of where the spread over seeds comes from. "
-        )
-    return text
-
-
-def _format_probe(probe: Mapping[str, Any]) -> str:
-    settings = ", ".join(f"{key} {value}" for key, value in probe.items() if key != "type")
-    return f"{str(probe['type']).rpartition('.')[2]}{f' ({settings})' if settings else ''}"
 
 
 def _write_budget(results: Results) -> list[str]:
