@@ -1,5 +1,6 @@
 """Arguments and options that commands share, and helpers that find studies and runs on disk."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,11 +93,30 @@ def load_plan(study: str) -> "StudyPlan":
 
     plans, name = find_plans(), get_study_name(study)
     if name not in plans:
+        if sweep := _describe_sweep(name):
+            fail(sweep)
         reports = store.get_folders().reports
         hint = did_you_mean(name, plans) or "; no study has been run here: ablate run FILE"
         fail(f"no plan of a study `{name}` in {reports}{hint}")
     with failing_on_value_error():
         return StudyPlan.read(plans[name])
+
+
+def _describe_sweep(study: str) -> str:
+    """Describes the runs of a sweep that has no plan yet; empty if there are none."""
+    from ablate.runs import store
+    from ablate.sweep.recovery import find_sweep_runs
+
+    folders = sorted(find_sweep_runs(store.get_folders().runs, [study]))
+    states = Counter(store.read_status(folder).state for folder in folders)
+    if not states:
+        return ""
+    counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    return (
+        f"the sweep of `{study}` has not ended, so its plan is not written yet; trials of its "
+        f"points: {counts}. `ablate dashboard` with the study's file shows the points, and "
+        "`ablate run` with it starts the sweep or goes on with it"
+    )
 
 
 def load_plan_unless_submitted(study: str) -> "StudyPlan | None":

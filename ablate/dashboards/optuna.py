@@ -74,8 +74,8 @@ def write_dashboard(study: Study, folders: store.Folders) -> DashboardStorage:
     journal = tuning.get_journal(folders.reports, study.name)
     url = None if study.sweep is None else study.sweep.storage
     if plan is None and url is None and not journal.exists():
-        advice = f"run the study first: ablate run {study.file}"
-        raise StudyError([f"{reports} is empty; {advice}"])
+        advice = f"if it does not run now: ablate run {study.file}"
+        raise StudyError([f"{reports} has no trial or point to show yet; {advice}"])
     if study.sweep is None:
         journal.unlink(missing_ok=True)  # a grid's journal is derived from its runs
     with storage_errors(url or str(journal)):

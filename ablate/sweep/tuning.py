@@ -131,7 +131,8 @@ def tune(
         runner = open_runner(study, plan, folders)
         with runner.heartbeat():
             if not searched:
-                total = runner.num_points * len(study.sweep.seeds)
+                left = max(0, runner.num_points - runner.num_finished)
+                total = left * len(study.sweep.seeds)
                 with show_progress(console, total, runner.read_score) as watch:
                     pool.run_loop(runner.step, watch)
             return runner.select_best()

@@ -214,7 +214,7 @@ def test_a_study_that_was_never_run_is_reported(studies_dir: Path) -> None:
     (studies_dir / "new.yaml").write_text(STUDY.replace("study: example", "study: new"))
     done = run_ablate(studies_dir, "dashboard", "new.yaml")
     assert done.returncode == 2
-    assert "is empty; run the study first: ablate run new.yaml" in done.stderr
+    assert "if it does not run now: ablate run new.yaml" in done.stderr
 
 
 def run_ablate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
