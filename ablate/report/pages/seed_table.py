@@ -35,8 +35,8 @@ def build_seed_table(results: Results) -> Table:
         "share of the variance if all those listed are new; 95 % intervals (generalised confidence "
         "intervals of a random-effects analysis of variance of all combinations of the seeds). Two "
         "or more of them together: what no purpose explains by itself, including the noise of the "
-        "probe, which is also listed if the probe has several seeds. These trials share seeds, so "
-        "they are not independent: they enter no verdict and no other table.",
+        "probe, which is also listed if the probe has several seeds. Trials that share a seed are "
+        "not independent: verdicts and other tables use only as many as share none.",
         columns=(
             Column(head="variant", format=text_cell("variant"), text=True),
             Column(head="source", format=text_cell("source"), text=True),
