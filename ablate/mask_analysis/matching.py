@@ -269,19 +269,19 @@ class _Search:
             return None
 
     def _format_failure(self) -> str:
-        known = {s: self.to_value(step) for step, s in self._shares.items() if s is not None}
+        values = {s: self.to_value(step) for step, s in self._shares.items() if s is not None}
         near = [
-            max((share for share in known if share <= self._wanted), default=None),
-            min((share for share in known if share > self._wanted), default=None),
+            max((share for share in values if share <= self._wanted), default=None),
+            min((share for share in values if share > self._wanted), default=None),
         ]
         gives = " and ".join(
-            f"{_percent(share)} ({known[share]})" for share in near if share is not None
+            f"{_percent(share)} ({values[share]})" for share in near if share is not None
         )
         return (
             f"{SHARES[self._share_index]} {_percent(self._wanted)} cannot be reached by "
             f"`{self._by}` on a grid of {self._conditions.grid} patches: the nearest "
-            f"shares that its values give are {gives}, and all lie between {_percent(min(known))} "
-            f"and {_percent(max(known))}; match one that it gives, in every level, or use finer "
+            f"shares that its values give are {gives}, and all lie between {_percent(min(values))} "
+            f"and {_percent(max(values))}; match one that it gives, in every level, or use finer "
             "patches or another setting"
         )
 
