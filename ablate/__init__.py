@@ -1,4 +1,4 @@
-"""Find out, and prove, which mask and which patch make an audio JEPA learn.
+"""Find out which mask and which patch make an audio JEPA learn.
 
 The names below are the public API. They are loaded when they are first used, so that importing the
 package costs nothing.

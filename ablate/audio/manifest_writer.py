@@ -35,8 +35,9 @@ def write_manifest(
     options: SplitOptions | None = None,
     *,
     label: str | None = None,
+    name: str = NAME,
 ) -> ManifestResult:
-    """Writes `manifest.csv` for the dataset in `folder`.
+    """Writes a manifest for the dataset in `folder`.
 
     A dataset without splits of its own is split 6 : 2 : 2 into train, valid and test, label by
     label; the result depends only on the clips' paths.
@@ -48,6 +49,7 @@ def write_manifest(
         label: for the layout `flat`, a regular expression that is searched in each path, relative
             to `folder`; its first group, or all of the match, is the label. Without it the clips
             have no labels.
+        name: the name of the manifest, which is written into `folder`.
 
     Returns:
         The path of the manifest, a warning about its splits, if any, and what was passed over.
@@ -69,9 +71,14 @@ def write_manifest(
         raise ValueError(f"`label` is for the layout `flat`; `{layout}` has labels of its own")
     if not folder.is_dir():
         raise ValueError(f"`{folder}` is not a folder; pass the folder of the dataset")
-    manifest = folder / NAME
+    if Path(name).name != name or not name.endswith(".csv"):
+        raise ValueError(f"`name` must be that of a CSV file in the folder, such as {NAME}: {name}")
+    manifest = folder / name
     if manifest.exists():
-        raise ValueError(f"`{manifest}` already exists; delete or rename it first")
+        raise ValueError(
+            f"`{manifest}` already exists; delete or rename it first, or "
+            "write another: --name b.csv"
+        )
     scan = scan_folder(folder)
     result = _read_rows(scan, layout, label)
     if not result.rows:

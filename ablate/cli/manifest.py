@@ -41,6 +41,9 @@ def manifest(
     shares: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = "6:2:2",
     folds: Annotated[int | None, typer.Option(help="Write this many folds, not splits.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random split.")] = 0,
+    name: Annotated[
+        str, typer.Option(help="Name of the manifest, which is written into the folder.")
+    ] = "manifest.csv",
     duplicates: Annotated[
         bool,
         typer.Option("--duplicates", help="Look for files with the same sound; decodes all files."),
@@ -67,7 +70,7 @@ def manifest(
             folds=folds,
             seed=seed,
         )
-        written, warning, notes = write_manifest(folder, layout, options, label=label)
+        written, warning, notes = write_manifest(folder, layout, options, label=label, name=name)
     except ValueError as error:
         fail(str(error))
     typer.echo(f"wrote {written}")

@@ -59,7 +59,19 @@ def list_trial_notes(audio: AudioData, trial: Trial) -> tuple[str, ...]:
 
 def list_task_notes(audio: AudioData) -> tuple[str, ...]:
     """Returns notes about tasks with few clips, or a single group of clips, to test on."""
-    return tuple(note for task in audio.tasks for note in _note_task(audio, task))
+    notes = [note for task in audio.tasks for note in _note_task(audio, task)]
+    return (*_note_files(audio), *notes)
+
+
+def _note_files(audio: AudioData) -> Iterator[str]:
+    """Notes that files are in several rows, as those are that belong to several tasks."""
+    paths = audio.store.clips.paths
+    if len(audio.tasks) < 2 or (files := len(set(paths))) == len(paths):
+        return
+    yield (
+        f"the {len(paths)} clips are rows of {files} files: a file is trained on, and counted, "
+        "once per row"
+    )
 
 
 def _note_padding(audio: AudioData, trial: Trial) -> Iterator[str]:

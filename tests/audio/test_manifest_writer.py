@@ -260,6 +260,15 @@ def test_a_manifest_is_never_overwritten(tmp_path: Path) -> None:
         write_manifest(tmp_path, "subfolder")
 
 
+def test_a_folder_may_have_several_manifests(tmp_path: Path) -> None:
+    create_files(tmp_path, "cat/a.wav", "dog/b.wav", "manifest.csv")
+    written = write_manifest(tmp_path, "subfolder", name="other.csv").path
+    assert written == tmp_path / "other.csv"
+    assert "cat/a.wav" in written.read_text()
+    with pytest.raises(ValueError, match="`name` must be that of a CSV file in the folder"):
+        write_manifest(tmp_path, "subfolder", name="../other.csv")
+
+
 def test_writing_a_manifest_needs_no_torch() -> None:
     code = "import sys, ablate.audio.manifest_writer; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -146,3 +146,16 @@ def test_first_masks_that_differ_from_the_plan_are_a_warning(
     assert bool(warning) == (realised == 0.47)
     if warning:
         assert "context 47.0% of the patches instead of" in warning
+
+
+def test_files_in_the_rows_of_several_tasks_are_counted(settings, tmp_path: Path) -> None:
+    rows = ["path,task,label,split"]
+    for n in range(16):
+        write_clip(tmp_path, f"{n}.wav", create_tone(0.7, 16_000, hertz=400 + n, seed=n), 16_000)
+        split = "train" if n % 4 < 2 else "test"
+        rows += [f"{n}.wav,digit,{'ab'[n % 2]},{split}", f"{n}.wav,voice,{'cd'[n // 8]},{split}"]
+    (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
+    data = {"type": "ablate.audio.sources.Folder", "manifest": str(tmp_path / "m.csv")}
+    request = PlanRequest(trials=({**settings, "data": data},), optional=((),), probes=KNN)
+    notes = get_notes(validate(request, tmp_path / "cache", ignore))
+    assert "the 32 clips are rows of 16 files" in notes
