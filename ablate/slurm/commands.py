@@ -11,6 +11,11 @@ DEFAULT_MAX_ARRAY_SIZE = 1000
 UNAVAILABLE = "Requested node configuration is not available"
 AWAY_STATES = ("drain", "drng", "down", "maint", "fail")
 LIMIT_MARKER = "Limit"  # in SLURM's messages about limits, such as QOSMaxSubmitJobPerUserLimit
+UNREACHABLE = re.compile("resolve_ctls|configuration source|[Uu]nable to contact slurm controller")
+ADVICE_WITHOUT_CONTROLLER = (
+    "SLURM's commands are installed here, but no controller answers them: work on a login node of "
+    "the cluster; docs/tutorials/cluster.md says how to try without a cluster"
+)
 
 
 class SlurmError(RuntimeError):
@@ -101,5 +106,7 @@ def run_command(command: Sequence[str], *, timeout: float = TIMEOUT_SECONDS) -> 
     if process.returncode:
         lines = (process.stderr.strip() or process.stdout.strip()).splitlines() or ["no message"]
         message = f"{command[0]}: {'; '.join(lines)}"
+        if UNREACHABLE.search(message):
+            message += f"\n{ADVICE_WITHOUT_CONTROLLER}"
         raise QueueLimitError(message) if LIMIT_MARKER in message else SlurmError(message)
     return process.stdout

@@ -123,10 +123,15 @@ def _check_needs(masker: AbstractMasker) -> None:
         masker.draw(case.clips, generator(0, "mask"))
     except (ValueError, UnsupportedGridError):
         return
+    except (AttributeError, TypeError) as error:  # of `None`
+        cause: Exception | None = error
+    else:
+        cause = None
     raise AssertionError(
-        "`promises.needs` is declared, but masks are drawn without `clips.content`; call "
-        "`clips.get_content(self)`, which raises"
-    )
+        "`promises.needs` is declared, but without `clips.content` draw "
+        f"{f'fails with {type(cause).__name__}' if cause else 'gives masks'}; read it by "
+        "`clips.get_content(self)`, which raises an error that names the masker"
+    ) from cause
 
 
 def _draw_contents(case: Case) -> list[Tensor]:
