@@ -125,6 +125,8 @@ def seed_list(first: int, rule: str) -> PlainValidator:
         if (value if type(value) is int else 0) > MAX_SEEDS:
             rule_of_size = f"must be {MAX_SEEDS} seeds at most"
             raise PydanticCustomError(RULE, "{rule}", {"rule": rule_of_size})
+        if isinstance(value, str) and value.isdecimal():
+            raise PydanticCustomError(RULE, "{rule}", {"rule": "must be written without quotes"})
         seeds = list(range(first, first + value)) if type(value) is int else value
         valid = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
         if not valid or not seeds or len(set(seeds)) < len(seeds):

@@ -49,6 +49,7 @@ def test_an_invalid_override_is_reported_with_its_source(
         ("seeds: 3", "sedes: 3", "masking.yaml:12: unknown key `sedes` (did you mean `seeds`?)"),
         ("seeds: 3", "seeds: 0", "masking.yaml:12: `seeds` must be a count from 1 up"),
         ("seeds: 3", "seeds: [1, 1]", "different integers from 0 up; got [1, 1]"),
+        ("seeds: 3", 'seeds: "3"', "12: `seeds` must be written without quotes; got '3'"),
         ("seeds: 3", "seeds: true", "different integers from 0 up; got True"),
         ("seeds: 3", "seeds: {start: 3}", "got {'start': 3}"),
         ("study: masking", "study: a/b", "masking.yaml:1: `study` must be a name"),
