@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import pytest
 
 import maskers
+from ablate.core.part_classes import import_class
 from ablate.model.masking import AbstractMasker
 from ablate.parts import AS_BEFORE, NAMED_BEFORE, PartError, build, get_identity, resolve
 
@@ -203,3 +204,16 @@ def shapes(monkeypatch) -> str:
 def test_an_optional_part_is_built_from_its_resolved_none(shapes):
     stack = Stack(shapes=(Square(side=1.0),))
     assert build(resolve(stack), expect=AbstractShape) == stack
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("masker.Random", "did you mean `maskers`"),
+        ("ablate.model.patchfy.Rectangles", "did you mean `patchify`"),
+        ("nowhere.Random", "no module `nowhere` on Python's path .in"),
+    ],
+)
+def test_a_misspelt_module_is_suggested(path: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=hint):
+        import_class(path)

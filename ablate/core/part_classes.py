@@ -13,6 +13,7 @@ is moved, because a new fingerprint means training again. It is, in this order:
 import dataclasses
 import importlib
 import inspect
+import pkgutil
 import sys
 
 from ablate.core.suggest import did_you_mean
@@ -39,7 +40,9 @@ def import_class(path: str) -> type:
     except ModuleNotFoundError as error:
         if error.name and not (module_name + ".").startswith(error.name + "."):
             raise  # the module exists, but a library that it imports does not
-        raise ValueError(f"no module `{error.name}` on Python's path (in `{path}`)") from error
+        hint = _suggest_module(error.name or module_name)
+        problem = f"no module `{error.name}` on Python's path{hint} (in `{path}`)"
+        raise ValueError(problem) from error
     value = getattr(module, class_name, None)
     if not (isinstance(value, type) and dataclasses.is_dataclass(value)):
         parts = [key for key, value in vars(module).items() if is_part(value)]
@@ -48,6 +51,18 @@ def import_class(path: str) -> type:
             f"{_describe_hidden_package(module_name)}"
         )
     return value
+
+
+def _suggest_module(name: str) -> str:
+    """Suggests a module of the same package with a similar name; empty if there is none."""
+    parent, _, last = name.rpartition(".")
+    if not parent:
+        choices = {*PACKAGES, "ablate"}
+    else:
+        package = sys.modules.get(parent)
+        choices = {module.name for module in pkgutil.iter_modules(getattr(package, "__path__", ()))}
+    hint = did_you_mean(last, choices)
+    return hint if hint.startswith(" (did") else ""
 
 
 def _describe_hidden_package(module_name: str) -> str:
