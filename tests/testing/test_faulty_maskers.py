@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 import torch
 
+from ablate.model.mask_sampling import choose_lowest, round_share
 from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, UnsupportedGridError
 from ablate.testing import check_masker
 from maskers import Bernoulli, MultiMask, Random, VarianceWeighted
@@ -36,6 +37,7 @@ class FaultyMasker(AbstractMasker):
         changes = {
             "needs nothing of its content": {"needs": "patches"},
             "draws without content": {"needs": "patches"},
+            "reads content that is missing": {"needs": "patches"},
             "copies are equal": {"copies": 2},
         }
         return replace(self.inner.promises, **changes.get(self.fault, {}))
@@ -232,6 +234,12 @@ def choose_padding(mask, clips, row):
         mask.targets[row, 0, -1] = True
 
 
+def read_missing_content(inner, clips, generator):
+    loudness = clips.content.mean(dim=-1)
+    context = choose_lowest(round_share(clips.num_valid, 0.5), loudness, among=clips.valid)
+    return Mask(context, (clips.valid & ~context).unsqueeze(1))
+
+
 FAULTS = {
     # the generator
     "ignores the generator": ignore_generator,
@@ -275,6 +283,7 @@ FAULTS = {
     "copies are equal": repeat_copies,
     "needs nothing of its content": ignore_content,
     "draws without content": lambda inner, clips, generator: inner.draw(clips, generator),
+    "reads content that is missing": read_missing_content,
 }
 
 
