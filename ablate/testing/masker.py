@@ -123,7 +123,7 @@ def _check_needs(masker: AbstractMasker) -> None:
         masker.draw(case.clips, generator(0, "mask"))
     except (ValueError, UnsupportedGridError):
         return
-    except (AttributeError, TypeError) as error:  # of `None`
+    except (AttributeError, TypeError) as error:  # it reads `None`
         cause: Exception | None = error
     else:
         cause = None
