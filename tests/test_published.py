@@ -1,6 +1,7 @@
 """Published reports agree with their study files and with their own scores."""
 
 import csv
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,8 +53,8 @@ class Recomputation:
         self.baseline: Levels = tuple(self.findings["baseline"].split(", "))
         variants = [entry["variant"] for entry in self.findings["variants"]]
         probes, _, pooling = self.findings["score"].rpartition(".")
-        by_variant = probes.split(" or ") if " or " in probes else [probes] * len(variants)
-        probe_by_variant = dict(zip(variants, by_variant, strict=True))  # the probe may be a factor
+        by_variant = itertools.cycle(probes.split(" or "))  # the probe may be the last factor
+        probe_by_variant = dict(zip(variants, by_variant, strict=False))
         tasks: dict[tuple[Levels, str, int], list[float]] = {}
         for row in rows:
             if row["kind"] == "mel_statistics" and row["probe"] == probe_by_variant[row["variant"]]:

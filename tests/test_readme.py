@@ -182,6 +182,13 @@ def test_the_numbers_of_spoken_commands_in_the_readme_are_those_of_the_published
         ("patching_again_speech", "pooled", "strips_same_tokens", "undecided", "undecided ({})"),
         ("patching_again_speech", "pooled", "strips_same_seconds", "worse", "words {:.1f} points"),
         ("patching_again_speech", "untrained", "strips_same_tokens", "better", "(by {:.1f} points"),
+        (
+            "moved_clips_speech",
+            "untrained",
+            "random, moved",
+            "worse",
+            "are {:.1f} points below log-",
+        ),
     ],
 )
 def test_the_findings_on_words_in_the_readme_are_those_of_the_published_reports(

@@ -67,9 +67,9 @@ FIGURES: Mapping[str, FindingFigure] = {
         new=(
             Row("synthetic sound, strips", "is_block_worse_again", "block"),
             Row("notes, strips", "is_block_worse_again_music", "block"),
-            Row("ESC-50, strips", "is_block_worse_again_environment", "block"),
             Row("words, strips", "is_block_worse_again_speech", "block"),
             Row("words, strips, larger encoders", "is_block_worse_larger_speech", "block"),
+            Row("the same, words moved in time", "moved_clips_speech", "block", "moved"),
             Row("words, squares", "is_block_worse_squares_speech", "block"),
             Row("I-JEPA's code: words, squares", "is_block_worse_squares_speech", "legacy"),
         ),
