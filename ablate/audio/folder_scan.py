@@ -130,8 +130,15 @@ def _add_file(path: Path, scan: FolderScan, *, is_hidden: bool) -> None:
 def describe_missing(file: Path) -> str:
     """Describes a missing file, with one of a similar name in its folder, if there is any.
 
-    Names that look alike may differ in case, in spaces, or in how accents are encoded.
+    Names that look alike may differ in case, in spaces, or in how accents are encoded. For a path
+    that no file can have, or that this user may not use, returns why.
     """
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
     wanted = _simplify(file.name)
     try:
         similar = next(

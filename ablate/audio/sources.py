@@ -23,6 +23,7 @@ from ablate.audio.manifest_reader import (
 from ablate.audio.segments import TIME_COLUMNS, Segment, format_fragment, parse_times
 from ablate.audio.source import AbstractRecordings, Duplicates, RareClasses
 from ablate.audio.waveform_stream import WaveformStream
+from ablate.core.machine_errors import find_remedy
 from ablate.parts import AS_BEFORE
 
 
@@ -111,10 +112,15 @@ class Folder(AbstractRecordings):
         return specify_digest(digest, format_fragment(segment), self.channel)
 
     def stamp(self, index: int) -> str | None:
-        """Returns the file's size and modification time; None if it is missing."""
+        """Returns the file's size and modification time; None if it is missing.
+
+        A path that no file can have, or that this user may not use, counts as missing.
+        """
         try:
             status = self._locate(index)[0].stat()
-        except (FileNotFoundError, NotADirectoryError):
+        except (OSError, ValueError) as error:
+            if find_remedy(error) is not None:  # the disk does not answer
+                raise
             return None
         return f"{status.st_size} {status.st_mtime_ns}"
 

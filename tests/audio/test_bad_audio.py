@@ -36,6 +36,23 @@ def test_missing_files_are_all_named_before_anything_is_decoded(
     assert not (tmp_path / "cache").exists()
 
 
+def test_paths_that_no_file_can_have_are_named_as_missing_files_are(
+    tones: Tones, tmp_path: Path
+) -> None:
+    folder = tones()
+    loop = file_of(folder, "low0.wav")
+    loop.unlink()
+    loop.symlink_to(loop)
+    manifest, name = Path(folder.manifest), f"{'x' * 300}.wav"
+    manifest.write_text(manifest.read_text().replace("low1.wav", name))
+    with pytest.raises(BadAudioError) as caught:
+        open_store(folder, LogMel(), tmp_path / "cache")
+    assert caught.value.clips == (
+        ("low0.wav", "cannot be opened (Too many levels of symbolic links)"),
+        (name, "cannot be opened (File name too long)"),
+    )
+
+
 def test_broken_files_are_all_named_with_a_remedy(tones: Tones, tmp_path: Path) -> None:
     folder = tones()
     for name in ("low1.wav", "high1.wav"):
