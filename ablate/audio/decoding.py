@@ -20,10 +20,12 @@ from ablate.audio.block_reader import (
 )
 from ablate.audio.containers import Layout, read_layout
 from ablate.audio.segments import Segment
+from ablate.audio.watched_file import raise_disk_error
 from ablate.audio.waveform_stream import Samples, WaveformStream
 
 Channel = Literal["mean", "left", "right", "first", "max_energy"]
 
+BLOCK_BYTES = 1 << 20  # read at once to check the disk
 _CANCELLED = 0.01  # share of the channels' energy that is left when they cancel out
 _AUDIBLE = 1e-8  # mean square; quieter channels have nothing to cancel
 
@@ -115,10 +117,14 @@ class EncodedAudio(WaveformStream):
         return self._loudest
 
     def _decode(self) -> Iterator[Frames]:
-        """Yields (samples, channels); every error becomes a `BadAudioError`."""
-        total = 0
+        """Yields (samples, channels); every error becomes a `BadAudioError`.
+
+        An error of the disk says nothing about the sound, and is raised as it is.
+        """
+        total, opened = 0, None
         try:
             with self._open_file() as file:
+                opened = file
                 layout = simplify_layout(file, read_layout(file))
                 if layout.problem:
                     raise BadAudioError((self._path, layout.problem))
@@ -131,14 +137,30 @@ class EncodedAudio(WaveformStream):
         except BadAudioError:
             raise
         except EndsEarlyError as error:
+            self._check_disk(opened)
             raise BadAudioError((self._path, str(error))) from error
         except Exception as error:  # whatever the decoder raises is an error of this file
+            self._check_disk(opened, error)
             reason = f"cannot be decoded ({describe_decode_error(error)})"
             raise BadAudioError((self._path, reason)) from error
+        raise_disk_error(opened)
         if total == 0:
             raise BadAudioError((self._path, self._describe_nothing()))
         if self._segment is None:
             self._check_length(layout, total)
+
+    def _check_disk(self, opened: BinaryIO | None, error: Exception | None = None) -> None:
+        """Raises `OSError` if the disk, and not the sound, may be why a file cannot be decoded.
+
+        The file is read once more, because decoders in C do not say why a read has failed.
+        """
+        raise_disk_error(opened, error)
+        try:
+            with self._open_file() as file:
+                while file.read(BLOCK_BYTES):
+                    pass
+        except OSError as again:
+            raise_disk_error(None, again)
 
     def _describe_nothing(self) -> str:
         if self._segment is None:

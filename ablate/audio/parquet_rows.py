@@ -18,6 +18,7 @@ from ablate.audio.decoding import Channel, EncodedAudio
 from ablate.audio.hashing import create_hasher, specify_digest
 from ablate.audio.splits import format_unknown_split, parse_split
 from ablate.audio.waveform_stream import WaveformStream
+from ablate.core.machine_errors import find_remedy
 
 
 class ParquetFile(NamedTuple):
@@ -78,6 +79,8 @@ class ParquetRows:
         try:
             cell = _read_group(file, group, self._column)[row].as_py()
         except OSError as error:
+            if find_remedy(error) is not None:
+                raise
             raise BadAudioError((path, f"cannot be read ({error})")) from error
         content = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(content, bytes):

@@ -22,6 +22,7 @@ from ablate.audio.manifest_reader import (
 )
 from ablate.audio.segments import TIME_COLUMNS, Segment, format_fragment, parse_times
 from ablate.audio.source import AbstractRecordings, Duplicates, RareClasses
+from ablate.audio.watched_file import open_watched
 from ablate.audio.waveform_stream import WaveformStream
 from ablate.core.machine_errors import find_remedy
 from ablate.parts import AS_BEFORE
@@ -96,7 +97,7 @@ class Folder(AbstractRecordings):
         """Opens one file to be decoded block by block."""
         file, segment = self._locate(index)
         return EncodedAudio(
-            lambda: file.open("rb"),
+            lambda: open_watched(file),
             self._clips.paths[index],
             channel=self.channel,
             segment=segment,
@@ -108,6 +109,8 @@ class Folder(AbstractRecordings):
         try:
             digest = hash_path(file, self.stamp(index))
         except OSError as error:  # deleted after it was listed
+            if find_remedy(error) is not None:
+                raise
             raise BadAudioError((self._clips.paths[index], f"cannot be read ({error})")) from error
         return specify_digest(digest, format_fragment(segment), self.channel)
 

@@ -6,6 +6,7 @@ Opening a store builds whatever is missing. A clip is decoded again only if its 
 import dataclasses
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -258,6 +259,10 @@ def create_folder(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         remedy = find_remedy(error) or "free disk space, or choose another folder"
+        name = None if error.filename is None else Path(os.fsdecode(error.filename)).absolute()
+        if name is not None and not name.is_relative_to(folder.parent.absolute()):
+            problem = f"`{name}` cannot be read ({error.strerror or error}): {remedy}"
+            raise ValueError(f"{problem}; then run again: decoded clips are kept") from error
         raise ValueError(
             f"the cache `{folder.parent}` cannot be written ({error.strerror or error}): {remedy}; "
             "then run again: decoded clips are kept"

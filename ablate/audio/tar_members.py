@@ -23,6 +23,7 @@ from ablate.audio.hashing import hash_file, specify_digest
 from ablate.audio.source import AbstractSource
 from ablate.audio.tar_samples import Shard, read_clips
 from ablate.audio.waveform_stream import WaveformStream
+from ablate.core.machine_errors import find_remedy
 
 _LARGE = 1 << 24  # bytes; larger members are read piece by piece
 
@@ -55,6 +56,8 @@ class TarMembers:
             with self._open(index) as file:
                 return specify_digest(hash_file(file), "", channel)
         except OSError as error:
+            if find_remedy(error) is not None:
+                raise
             path = self.clips.paths[index]
             raise BadAudioError((path, f"cannot be read ({error})")) from error
 

@@ -1,16 +1,20 @@
 """Missing, broken and unusual audio files are reported, or skipped and listed."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 import soundfile
 
+from ablate.audio import sources
 from ablate.audio.bad_audio import BadAudioError
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
 from ablate.audio.store import open_store
+from ablate.audio.watched_file import open_watched
 from ablate.audio.waveform import Waveform
 
 Tones = Callable[..., Folder]
@@ -149,3 +153,29 @@ def test_skipping_may_not_remove_every_clip(tones: Tones, tmp_path: Path, on_sil
     for _ in range(2):
         with pytest.raises(ValueError, match="the source has no clips"):
             open_store(folder, LogMel(), tmp_path)
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_an_error_of_the_disk_leaves_no_clip_out(
+    tones: Tones,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_kept: bool,  # noqa: FBT001
+) -> None:
+    folder = tones(on_bad_audio="skip")
+    file = file_of(folder, "low1.wav")
+
+    def fail(path: Path) -> BinaryIO:
+        if path != file:
+            return open_watched(path)
+        if not is_kept:
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        opened = open_watched(path)
+        opened.raw.error = OSError(errno.ESTALE, "Stale file handle", str(path))  # type: ignore[attr-defined]
+        return opened
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "open_watched", fail)
+        with pytest.raises(ValueError, match=f"`{file}` cannot be read .Stale file handle."):
+            open_store(folder, LogMel(), tmp_path / "cache")
+    assert len(open_store(folder, LogMel(), tmp_path / "cache").clips) == 6
