@@ -50,7 +50,7 @@ class Encoder(nn.Module, ABC):
         hidden: Tensor | None = None,
         rng: StepRandom | None = None,
     ) -> Encoded:
-        """Encodes the patches that `packing` selects.
+        """Encodes the patches that `packing` selects, each sample by itself, and keeps no state.
 
         Args:
             patches: `(clips, patches, pixels)`.

@@ -202,8 +202,11 @@ class AbstractMasker(ABC):
 
     - the context and at least one target block are not empty; none contains padding;
     - context and targets are disjoint, unless `promises.overlap`;
-    - all randomness comes from the generator, inputs are not changed, and work is bounded;
-    - samples are independent of each other, unless `promises.coupled`;
+    - all randomness comes from the generator, which each call advances; nothing is kept between
+      calls, inputs are not changed, and work is bounded;
+    - samples are independent of each other, of the size of the batch and of the padding and the
+      content of other clips, unless `promises.coupled`;
+    - a grid is refused for every batch or for none;
     - on a clip without padding, every patch is context, and is target, at least half and at most
       twice as often as the average patch, unless `promises.uneven` says why not.
 

@@ -254,7 +254,7 @@ class AbstractProbe(ABC):
 
     @abstractmethod
     def predict(self, data: ProbeData) -> Scores:
-        """Trains on `data.train` and predicts `data.query`.
+        """Trains on `data.train` and predicts `data.query`, each item from its own features.
 
         Args:
             data: Features, labels and indices. All random numbers must come from `data.seed`.

@@ -1,6 +1,7 @@
 """Tests that an encoder keeps the promises of its contract."""
 
 import copy
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -48,25 +49,28 @@ def check_encoder(
         encoded = _check_output(encoder, built, patches, packing)
         _check_samples_apart(built, patches, packing, encoded, tolerance)
         _check_selection(built, patches, member, encoded, tolerance)
+        _check_copies(built, patches, tolerance)
         _check_positions(built, patches, packing, encoded)
+        _check_random_numbers(built, patches, member, tolerance)
         _check_copy(built, patches, packing, encoded)
         if built.hidden == "drop":
             _check_padding(built, patches, member, encoded, tolerance)
         else:
             _check_hidden(built, patches, packing, tolerance)
     _check_gradients(built, patches, packing)
-    flops = built.flops(packing)
-    assert isinstance(flops, int), f"`flops` gives {flops!r}, not an integer"
-    assert flops > 0, f"`flops` gives {flops}, which is not positive"
+    _check_flops(built, packing)
 
 
 def _check_output(
     settings: AbstractEncoder, built: Encoder, patches: Tensor, packing: Packing
 ) -> Encoded:
     before = patches.clone()
+    state = {name: value.clone() for name, value in built.state_dict().items()}
     encoded: Encoded = built(patches, packing)
     again = built(patches, packing)
     assert torch.equal(patches, before), "the patches were changed in place"
+    changed = [name for name, value in built.state_dict().items() if not value.equal(state[name])]
+    assert not changed, f"a forward pass changes {', '.join(changed)}"
     shape, expected = tuple(encoded.tokens.shape), (packing.segments.num_tokens, built.dim)
     assert shape == expected, f"tokens are {shape}, not (tokens, dim) {expected}"
     assert encoded.tokens.isfinite().all(), "tokens are not finite"
@@ -79,6 +83,8 @@ def _check_output(
     assert declared in (None, len(encoded.layers)), (
         f"the settings declare {declared} layers, but {len(encoded.layers)} are given"
     )
+    for lower, upper in pairwise(encoded.layers):
+        assert not torch.equal(lower, upper), "two layers have one output"
     has_summary = bool(getattr(settings, "summary", False))
     assert has_summary == (encoded.summary is not None), (
         f"the settings say `summary: {str(has_summary).lower()}`, the output says otherwise"
@@ -94,13 +100,14 @@ def _check_output(
 def _check_samples_apart(
     built: Encoder, patches: Tensor, packing: Packing, encoded: Encoded, tolerance: float
 ) -> None:
-    changed = patches.clone()
-    changed[1:] += 1.0
-    first = packing.owner == 0
-    same = built(changed, packing).tokens[first]
-    assert _agree(same, encoded.tokens[first], tolerance), (
-        "features of a sample depend on the other samples of the batch"
-    )
+    for sample in range(CLIPS):
+        changed = 1.0 - 2.0 * patches
+        changed[sample] = patches[sample]
+        own = packing.owner == sample
+        same = built(changed, packing).tokens[own]
+        assert _agree(same, encoded.tokens[own], tolerance), (
+            "features of a sample depend on the other samples of the batch"
+        )
 
 
 def _check_selection(
@@ -115,6 +122,39 @@ def _check_selection(
     assert _agree(tokens, encoded.tokens[: len(tokens)], tolerance), (
         "features of a sample alone differ from those within a batch"
     )
+    single = torch.zeros_like(member).index_fill(1, torch.tensor([1]), 1)
+    assert built(patches, pack(single)).tokens.isfinite().all(), (
+        "features of a single visible patch are not finite"
+    )
+
+
+def _check_copies(built: Encoder, patches: Tensor, tolerance: float) -> None:
+    """Tests that each of a clip's several masks selects patches of that clip."""
+    member = torch.rand(2 * CLIPS, patches.shape[1], generator=generator(0, "copies")) < 0.6
+    member[:, 0] = True
+    expected = built(patches.repeat_interleave(2, dim=0), pack(member)).tokens
+    assert _agree(built(patches, pack(member, copies=2)).tokens, expected, tolerance), (
+        "features of several masks per clip are not those of its patches; use `packing.gather`"
+    )
+
+
+def _check_random_numbers(
+    built: Encoder, patches: Tensor, member: Tensor, tolerance: float
+) -> None:
+    """Tests that random numbers of a clip do not depend on how its batch is divided."""
+    expected = built(patches, pack(member), rng=StepRandom(0, 1)).tokens
+    rest = built(patches[1:], pack(member[1:]), rng=StepRandom(0, 1, first=1)).tokens
+    assert _agree(rest, expected[-len(rest) :], tolerance), (
+        "random numbers of a clip depend on how its batch is divided; draw them by `rng.uniform`"
+    )
+
+
+def _check_flops(built: Encoder, packing: Packing) -> None:
+    flops = built.flops(packing)
+    assert isinstance(flops, int), f"`flops` gives {flops!r}, not an integer"
+    assert flops > 0, f"`flops` gives {flops}, which is not positive"
+    fewer = built.flops(pack(torch.ones(1, packing.patches, dtype=torch.bool)[:, :2]))
+    assert fewer < flops, "`flops` does not grow with the number of tokens"
 
 
 def _check_positions(built: Encoder, patches: Tensor, packing: Packing, encoded: Encoded) -> None:
@@ -126,6 +166,15 @@ def _check_positions(built: Encoder, patches: Tensor, packing: Packing, encoded:
     tokens = built(same, packing).tokens[packing.owner == 0]
     assert not _agree(tokens, tokens[:1].expand_as(tokens), 1e-6), (
         "equal patches at different places have equal features; add positions"
+    )
+    first, second = (
+        torch.zeros(1, patches.shape[1]).index_fill(1, torch.tensor(places), 1).bool()
+        for places in ((0, 1), (2, 5))
+    )
+    here, there = (built(same[:1], pack(part)).tokens for part in (first, second))
+    assert not _agree(here, there, 1e-6), (
+        "features depend on the order of the tokens, and not on where on the grid they are; use "
+        "`packing.place`"
     )
 
 
@@ -154,7 +203,15 @@ def _check_hidden(built: Encoder, patches: Tensor, packing: Packing, tolerance: 
     assert _agree(built(changed, packing, hidden=hidden).tokens, before, tolerance), (
         "features depend on the content of hidden patches"
     )
-    assert not _agree(built(patches, packing).tokens, before, 1e-6), "`hidden` changes nothing"
+    shown = built(patches, packing).tokens
+    assert not _agree(shown, before, 1e-6), "`hidden` changes nothing"
+    assert _agree(
+        built(patches, packing, hidden=torch.zeros_like(hidden)).tokens, shown, tolerance
+    ), "features differ where no token is hidden"
+    both = before[hidden & (packing.owner == 0)]
+    assert not _agree(both, both[:1].expand_as(both), 1e-6), (
+        "hidden tokens at different places have equal features; keep their positions"
+    )
 
 
 def _check_gradients(built: Encoder, patches: Tensor, packing: Packing) -> None:

@@ -11,22 +11,34 @@ from ablate.core.random import generator
 from ablate.model.mask_contract import check_mask
 from ablate.model.masking import AbstractMasker, Grid, Mask, UnsupportedGridError
 from ablate.testing.cases import NAMED_GRIDS, Case, cases, forbid_global_generators, get_profile
-from ablate.testing.mask_sample import MaskSample, draw_sample
-from ablate.testing.mask_statistics import (
+from ablate.testing.mask_dependence import (
     check_batches,
-    check_copies,
+    check_content_of_others,
     check_independence,
-    check_seeds,
-    check_slots,
-    check_visits,
 )
+from ablate.testing.mask_repeats import (
+    check_copies,
+    check_generator,
+    check_repeats,
+    check_seeds,
+)
+from ablate.testing.mask_sample import (
+    MaskSample,
+    check_refusal,
+    create_clips,
+    draw_sample,
+    draw_unchanged,
+)
+from ablate.testing.mask_statistics import check_slots, check_visits
 
-WIDE_GRID = Grid(4, 200)  # wider than most, and wider than 64 columns
-CHANGE_GRIDS = NAMED_GRIDS[2:3] + NAMED_GRIDS[4:5]  # on which the first and last step are tried
+# wide, tall and long grids, and the largest; the share of the batches that is drawn on each
+FURTHER_GRIDS = ((Grid(4, 200), 4), (Grid(16, 24), 4), (Grid(1, 250), 4), (Grid(16, 256), 16))
+CHANGE_GRIDS = NAMED_GRIDS[2:3] + NAMED_GRIDS[4:5]  # on which other moments are tried
+MOMENTS = ((0.0, 2), (0.25, 4), (0.75, 4), (1.0, 2))  # progress, share of the batches
 CLIPS = 32  # per batch in which masks are counted
 
 
-def check_masker(masker: AbstractMasker, *, max_examples: int = 50, draws: int = 4096) -> None:
+def check_masker(masker: AbstractMasker, *, max_examples: int = 50, draws: int = 3072) -> None:
     """Tests a masker against every promise of `AbstractMasker`, on grids of 2 to 4096 patches.
 
     Every mask that is drawn is checked. Statistical tests allow for six standard errors or more,
@@ -58,6 +70,7 @@ def check_masker(masker: AbstractMasker, *, max_examples: int = 50, draws: int =
         except UnsupportedGridError as refusal:
             if not str(refusal):
                 raise AssertionError(f"{case.grid} is refused without a reason") from refusal
+            check_refusal(masker, case.grid)
             return
         check_mask(masker, mask, case.grid, case.valid)
         _check_equal(mask, _draw(masker, case))
@@ -76,13 +89,22 @@ def check_masker(masker: AbstractMasker, *, max_examples: int = 50, draws: int =
         check_visits(sample)
         check_copies(sample)
         if not masker.promises.coupled:
+            check_repeats(sample)
             check_independence(sample)
+    check_generator(masker, samples)
     if not masker.promises.coupled:
         check_batches(masker, samples)
+        check_content_of_others(masker, samples)
     for sample in samples[:1]:
-        again = draw_sample(masker, sample.grid, sample.progress, sample.num_batches, sample.clips)
-        assert again is not None, "a grid was served once and then refused"
-        _check_equal(Mask(sample.context, sample.targets), Mask(again.context, again.targets))
+        _check_state(masker, sample)
+
+
+def _check_state(masker: AbstractMasker, sample: MaskSample) -> None:
+    """Tests that the masks of a sample are the same if they are drawn in another order."""
+    settings = sample.grid, sample.progress, sample.num_batches, sample.clips
+    again = draw_sample(masker, *settings, backwards=True)
+    assert again is not None, "a grid was served once and then refused"
+    _check_equal(Mask(sample.context, sample.targets), Mask(again.context, again.targets))
 
 
 def _draw_samples(masker: AbstractMasker, draws: int) -> list[MaskSample]:
@@ -90,9 +112,11 @@ def _draw_samples(masker: AbstractMasker, draws: int) -> list[MaskSample]:
     clips = max(4, CLIPS // masker.promises.copies)
     batches = max(4, draws // (clips * masker.promises.copies))
     plans = [(grid, 0.5, batches) for grid in NAMED_GRIDS]
-    plans += [(WIDE_GRID, 0.5, max(4, batches // 4))]
+    plans += [(grid, 0.5, max(4, batches // share)) for grid, share in FURTHER_GRIDS]
     plans += [
-        (grid, progress, max(4, batches // 2)) for grid in CHANGE_GRIDS for progress in (0.0, 1.0)
+        (grid, progress, max(4, batches // share))
+        for grid in CHANGE_GRIDS
+        for progress, share in MOMENTS
     ]
     with forbid_global_generators():
         samples = [
@@ -143,26 +167,15 @@ def _draw_contents(case: Case) -> list[Tensor]:
 
 
 def _draw(masker: AbstractMasker, case: Case, content: Tensor | None = None) -> Mask:
-    if content is None and masker.promises.needs is not None:
-        shape = (len(case.columns), case.grid.size, 8)
-        content = torch.rand(shape, generator=generator(case.seed, "content"))
-    clips = dataclasses.replace(case.clips, content=content)
+    clips = create_clips(masker, case)
+    if content is not None:
+        clips = dataclasses.replace(clips, content=content)
     return masker.draw(clips, generator(case.seed, "mask"))
 
 
 def _draw_unchanged(masker: AbstractMasker, case: Case) -> Mask:
     """Draws a mask and asserts that its inputs were not changed in place."""
-    content = None
-    if masker.promises.needs is not None:
-        shape = (len(case.columns), case.grid.size, 8)
-        content = torch.rand(shape, generator=generator(case.seed, "content"))
-    clips = dataclasses.replace(case.clips, content=content)
-    before = None if content is None else content.clone()
-    mask = masker.draw(clips, generator(case.seed, "mask"))
-    assert torch.equal(clips.valid, case.valid), "`clips.valid` was changed"
-    if content is not None and before is not None:
-        assert torch.equal(content, before), "`clips.content` was changed"
-    return mask
+    return draw_unchanged(masker, create_clips(masker, case), generator(case.seed, "mask"))
 
 
 def _check_equal(mask: Mask, again: Mask) -> None:

@@ -34,30 +34,80 @@ def check_probe(probe: AbstractProbe, *, items: int = 90, multilabel: bool = Fal
             "synthetic clips"
         )
     data, truth = _create_data(items, multilabel=multilabel, tokens=probe.reads_tokens)
-    before = (data.features.copy(), data.labels.copy())
+    inputs = ("features", "labels", "train", "valid", "query")
+    before = {name: getattr(data, name).copy() for name in inputs}
     scores = probe.predict(data)
     _check_scores(scores, len(data.query), multilabel=multilabel)
-    assert np.array_equal(before[0], data.features), "the features were changed in place"
-    assert np.array_equal(before[1], data.labels), "the labels were changed in place"
-    _check_same(probe.predict(data), scores, "one seed gave two predictions; use `data.seed` only")
-    if not probe.selects_on_test:
-        hidden = data.labels.copy()
-        hidden[data.query] = truth[data.query]
-        changed = probe.predict(dataclasses.replace(data, labels=hidden))
-        _check_same(changed, scores, "predictions depend on the labels of the items to predict")
-    order = np.arange(len(data.query))[::-1]
-    turned = probe.predict(dataclasses.replace(data, query=data.query[order]))
-    _check_same(turned, scores[order], "predictions depend on the order of the items to predict")
+    for name, values in before.items():
+        same = np.array_equal(values, getattr(data, name))
+        assert same, f"the {name} were changed in place"
+    kept = scores.copy()
+    again = probe.predict(data)
+    assert np.array_equal(scores, kept), "a call changed what an earlier call has returned"
+    _check_same(again, scores, "one seed gave two predictions; use `data.seed` only")
+    _check_use_of_items(probe, data, truth, scores)
     _check_learning(probe, scores, truth[data.query], multilabel=multilabel)
+    _check_relearning(probe, data, truth, multilabel=multilabel)
     seeds = probe.num_seeds
     assert isinstance(seeds, int), f"`num_seeds` is {seeds!r}, not an integer"
     assert seeds >= 1, f"`num_seeds` is {seeds}, not 1 or more"
 
 
+def _check_use_of_items(
+    probe: AbstractProbe, data: ProbeData, truth: Labels, scores: Scores
+) -> None:
+    """Tests that items are used for what they are there for, and each is predicted by itself."""
+    if not probe.selects_on_test:
+        hidden = data.labels.copy()
+        hidden[data.query] = truth[data.query]
+        changed = probe.predict(dataclasses.replace(data, labels=hidden))
+        _check_same(changed, scores, "predictions depend on the labels of the items to predict")
+        _check_others(probe, data, scores)
+    order = np.arange(len(data.query))[::-1]
+    turned = probe.predict(dataclasses.replace(data, query=data.query[order]))
+    _check_same(turned, scores[order], "predictions depend on the order of the items to predict")
+    if not (probe.needs_validation or probe.selects_on_test):
+        alone = probe.predict(dataclasses.replace(data, valid=data.valid[:0]))
+        _check_same(
+            alone, scores, "items to select by change predictions, but `needs_validation` is false"
+        )
+
+
+def _check_others(probe: AbstractProbe, data: ProbeData, scores: Scores) -> None:
+    """Tests that an item is predicted alike alone, and beside items with other features."""
+    one = probe.predict(dataclasses.replace(data, query=data.query[:1]))
+    _check_same(one, scores[:1], "the prediction of an item alone differs from that among others")
+    features, bounds = data.features.copy(), data.bounds
+    for item in data.query[1:]:
+        rows = slice(item, item + 1) if bounds is None else slice(bounds[item], bounds[item + 1])
+        features[rows] = 10.0 - 3.0 * features[rows]
+    others = probe.predict(dataclasses.replace(data, features=features))
+    _check_same(
+        others[:1], scores[:1], "a prediction depends on the features of other items to predict"
+    )
+
+
+def _check_relearning(
+    probe: AbstractProbe, data: ProbeData, truth: Labels, *, multilabel: bool
+) -> None:
+    """Tests that a second call learns other labels."""
+    if multilabel:
+        return
+    labels = np.where(data.labels < 0, -1, (data.labels + 1) % CLASSES)
+    scores = probe.predict(dataclasses.replace(data, labels=labels))
+    predicted = scores.argmax(axis=1)
+    old = (predicted == truth[data.query]).mean()
+    new = (predicted == (truth[data.query] + 1) % CLASSES).mean()
+    assert new > old, (
+        f"where a second call has other labels, {old:.0%} of the items get those of the first; "
+        "keep nothing between calls"
+    )
+
+
 def _create_data(items: int, *, multilabel: bool, tokens: bool) -> tuple[ProbeData, Labels]:
     """Returns data whose query labels are blank, and all labels."""
     rng = np.random.default_rng(0)
-    classes = np.arange(items) % CLASSES
+    classes = rng.permutation(np.arange(items) % CLASSES)
     per_item = 1 + np.arange(items) % 3 if tokens else np.ones(items, dtype=np.int64)
     centres = 2.0 * rng.standard_normal((CLASSES, DIM))
     truth: Labels = rng.random((items, CLASSES)) < 0.5 if multilabel else classes
@@ -111,4 +161,5 @@ def _check_learning(
 
 
 def _check_same(scores: Scores, expected: Scores, message: str) -> None:
-    assert np.allclose(scores, expected, atol=1e-4, rtol=1e-4), message
+    same = scores.shape == expected.shape and np.allclose(scores, expected, atol=1e-4, rtol=1e-4)
+    assert same, message

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from ablate.core.random import generator
 from ablate.model.conformer import Conformer
 from ablate.model.encoder import AbstractEncoder, Encoded, Encoder
 from ablate.model.vit import ViT
@@ -54,6 +55,7 @@ class FaultyEncoderModule(Encoder):
             self.mask_embedding.requires_grad_(requires_grad=False)
         self.unused = nn.Linear(2, 2) if self.fault == "unused weights" else None
         self.calls = 0
+        self.register_buffer("batches", torch.zeros(()))
 
     def forward(self, patches, packing, *, hidden=None, rng=None):
         self.calls += 1
@@ -62,9 +64,32 @@ class FaultyEncoderModule(Encoder):
             tokens = torch.where(hidden.unsqueeze(1), self.mask_embedding, tokens)
         if hidden is not None and self.fault == "sees hidden":
             tokens = tokens + self.project(packing.gather(patches))
+        place = packing.place
+        if self.fault == "counts tokens":
+            lengths = packing.segments.lengths
+            place = torch.cat([torch.arange(length) for length in lengths])
+        if self.fault == "hides positions" and hidden is not None:
+            place = place.masked_fill(hidden, 0)
         if self.fault != "no positions":
-            tokens = tokens + self.position_embedding[packing.place]
+            tokens = tokens + self.position_embedding[place]
         match self.fault:
+            case "sees the sample before":
+                before = torch.zeros(len(packing.segments.lengths) + 1, 8)
+                before = before.index_add(0, packing.owner + 1, tokens)
+                tokens = tokens + before[packing.owner]
+            case "takes samples for clips":
+                flat = patches.flatten(0, 1)
+                tokens = self.project(flat[packing.index % len(flat)])
+                tokens = tokens + self.position_embedding[place]
+            case "counts batches":
+                self.batches += 1
+            case "draws for the batch" if rng is not None:
+                drawn = torch.rand(len(patches), generator=generator(0, "kept", rng.step))
+                tokens = tokens * (drawn < 0.5)[packing.owner // packing.copies, None]
+            case "divides by the spread":
+                parts = tokens.split(list(packing.segments.lengths))
+                spread = [part.var(dim=0, correction=0) for part in parts]
+                tokens = tokens / torch.stack(spread)[packing.owner]
             case "mixes samples":
                 tokens = tokens + tokens.mean(dim=0)
             case "sees all patches":
@@ -90,7 +115,8 @@ class FaultyEncoderModule(Encoder):
         return Encoded(tokens, layers, summary)
 
     def flops(self, packing):
-        return 0 if self.fault == "no flops" else packing.segments.num_tokens
+        constant = {"no flops": 0, "constant flops": 1000}
+        return constant.get(self.fault, packing.segments.num_tokens)
 
 
 def test_an_encoder_without_a_fault_passes():
@@ -115,6 +141,13 @@ def test_an_encoder_without_a_fault_passes():
         ("summary of another shape", "the output says otherwise"),
         ("unused weights", "no gradient reaches unused"),
         ("no flops", "not positive"),
+        ("constant flops", "does not grow"),
+        ("sees the sample before", "depend on the other samples"),
+        ("counts tokens", "order of the tokens"),
+        ("takes samples for clips", "several masks per clip"),
+        ("counts batches", "a forward pass changes batches"),
+        ("draws for the batch", "how its batch is divided"),
+        ("divides by the spread", "single visible patch are not finite"),
     ],
 )
 def test_a_fault_is_an_error(fault, message):
@@ -127,11 +160,17 @@ def test_a_fault_is_an_error(fault, message):
     [
         ("ignores hidden", "`hidden` changes nothing|depend on"),
         ("sees hidden", "content of hidden"),
+        ("hides positions", "keep their positions"),
     ],
 )
 def test_a_fault_of_an_encoder_that_replaces_hidden_patches_is_an_error(fault, message):
     with pytest.raises(AssertionError, match=message):
         check_encoder(FaultyEncoder(fault=fault, hidden="replace"))
+
+
+def test_layers_with_one_output_are_an_error():
+    with pytest.raises(AssertionError, match="two layers have one output"):
+        check_encoder(FaultyEncoder(layers=2))
 
 
 def test_a_summary_of_another_shape_is_an_error():

@@ -14,6 +14,8 @@ from ablate.testing import check_probe
 from ablate.training.finetuning import FineTuning
 
 RNG = {"calls": 0}
+MEANS: dict[str, list[np.ndarray]] = {}
+KEPT = np.zeros((30, 3), dtype=np.float32)
 LINEAR = Linear(epochs=60, rate=0.01)
 ATTENTIVE = Attentive(epochs=60, rate=0.01)
 
@@ -51,12 +53,21 @@ class FaultyProbe(AbstractProbe):
     fault: str = "none"
 
     def predict(self, data):
-        rows, labels = data.features[data.train], data.labels[data.train]
+        features, train = data.features, data.train
+        if self.fault == "spread of the query":
+            features = features - features[data.query].mean(axis=0)
+        if self.fault == "spread of all":
+            features = features / features.std(axis=0)
+        if self.fault == "items to select by":
+            train = np.concatenate([train, data.valid])
+        rows, labels = features[train], data.labels[train]
         if self.fault == "labels of the query":
             rows = data.features
             labels = np.where(data.labels < 0, 0, data.labels)
         means = [rows[labels == label].mean(axis=0) for label in range(data.num_classes)]
-        query = data.features[data.query]
+        if self.fault == "keeps means":
+            means = MEANS.setdefault("means", means)
+        query = features[data.query]
         scores = -np.stack([np.linalg.norm(query - mean, axis=1) for mean in means], 1)
         scores = scores.astype(np.float32)
         match self.fault:
@@ -71,6 +82,15 @@ class FaultyProbe(AbstractProbe):
                 return scores.astype(np.float64)
             case "upside down":
                 return -scores
+            case "shuffles items":
+                data.train[:] = data.train[::-1].copy()
+            case "one array":
+                KEPT[:] = scores if len(scores) == len(KEPT) else 0
+                return KEPT[: len(scores)]
+            case "squeezed":
+                return scores.squeeze()
+            case "numbers of items":
+                return np.eye(3, dtype=np.float32)[data.query % 3]
             case "one column":
                 return scores[:, :1]
             case "order":
@@ -99,9 +119,18 @@ def test_a_probe_without_a_fault_passes():
         ("order", "order of the items"),
         ("not finite", "not finite"),
         ("list", "no array"),
+        ("spread of the query", "alone differs|other items to predict"),
+        ("spread of all", "features of other items to predict"),
+        ("items to select by", "`needs_validation` is false"),
+        ("keeps means", "keep nothing between calls"),
+        ("shuffles items", "the train were changed in place"),
+        ("one array", "earlier call has returned|differs|depend"),
+        ("squeezed", "alone differs"),
+        ("numbers of items", "classes are far apart"),
     ],
 )
 def test_a_fault_is_an_error(fault, message):
+    MEANS.clear()
     with pytest.raises(AssertionError, match=message):
         check_probe(FaultyProbe(fault=fault))
 

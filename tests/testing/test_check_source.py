@@ -9,9 +9,10 @@ from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.audio.source import AbstractSource
 from ablate.audio.sources import BadAudioError
 from ablate.audio.synthetic import Synthetic
+from ablate.audio.waveform_stream import SamplesInMemory
 from ablate.testing import check_source
 
-CALLS = {"count": 0}
+CALLS = {"count": 0, "read": 0}
 KEPT = np.zeros(100, dtype=np.float32)
 
 
@@ -31,6 +32,8 @@ class FaultySource(AbstractSource):
         split = {"no split": "", "unknown split": "dev"}.get(self.fault, "train")
         fold = "1" if self.fault == "split and fold" else ""
         count = 0 if self.fault == "no clips" else 4
+        if self.fault == "list of what was read":
+            count += CALLS["read"]
         return ClipTable.from_clips(
             ClipInfo(f"{name}{i}", str(i % 2), task="t", split=split, fold=fold)
             for i in range(count)
@@ -38,11 +41,16 @@ class FaultySource(AbstractSource):
 
     def read(self, index):
         CALLS["count"] += 1
+        CALLS["read"] = 1
         samples = np.full(100, index, dtype=np.float32)
+        if self.fault == "one sound":
+            samples = np.ones(100, dtype=np.float32)
         rate = 16000
         match self.fault:
             case "nothing readable":
                 raise BadAudioError((str(index), "is broken"))
+            case "integers":
+                samples = (samples + 1) * 20000
             case "double":
                 samples = samples.astype(np.float64)
             case "stereo":
@@ -54,7 +62,7 @@ class FaultySource(AbstractSource):
             case "float rate":
                 rate = 16000.0
             case "random":
-                samples += CALLS["count"]
+                samples += CALLS["count"] % 50
             case "global generator":
                 np.random.rand()
             case "shared array":
@@ -67,11 +75,20 @@ class FaultySource(AbstractSource):
         return str(CALLS["count"]) if self.fault == "another version" else "1"
 
     def content_digest(self, index):
+        if self.fault == "one digest":
+            return "0"
         if self.fault == "long digest":
             return "0" * 65
         return super().content_digest(index)
 
+    def stream(self, index):
+        samples, rate = self.read(index)
+        return SamplesInMemory(samples[:-1] if self.fault == "short stream" else samples, rate)
+
     def stamp(self, index):
+        CALLS["count"] += 1
+        if self.fault == "time as stamp":
+            return str(CALLS["count"])
         return 3.5 if self.fault == "number as stamp" else "unchanged"
 
 
@@ -99,8 +116,15 @@ def test_a_source_without_a_fault_passes():
         ("another version", "`list_version` changes"),
         ("long digest", "at most 64 characters"),
         ("number as stamp", "is not text"),
+        ("time as stamp", "changes while the clip does not"),
+        ("one sound", "sound the same"),
+        ("one digest", "clips of different sound have one"),
+        ("integers", "scale integers"),
+        ("short stream", "has other samples than `read`"),
+        ("list of what was read", "after clips were read"),
     ],
 )
 def test_a_fault_is_an_error(fault, message):
+    CALLS["read"] = 0
     with pytest.raises(AssertionError, match=message):
         check_source(FaultySource(fault=fault))
