@@ -99,8 +99,11 @@ def _draw_batches(
 
 
 def _compare(sample: MaskSample, masks: list[Mask], part: Tensor, where: str) -> None:
-    """Compares a part of the slots of further batches, bool (slots,), with those of the sample."""
-    like = sample.is_unpadded if "whole" in where or bool(part[0]) else ~sample.is_unpadded
+    """Compares a part of the slots of further batches, bool (slots,), with those of the sample.
+
+    The part is of whole clips if the first slot, which is that of a whole clip, belongs to it.
+    """
+    like = sample.is_unpadded if part[0] else ~sample.is_unpadded
     for name, member, others in (
         ("context", sample.context, [mask.context[part] for mask in masks]),
         ("targets", sample.target_union, [mask.target_union[part] for mask in masks]),
