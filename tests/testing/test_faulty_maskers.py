@@ -39,8 +39,6 @@ class FaultyMasker(AbstractMasker):
             "draws without content": {"needs": "patches"},
             "reads content that is missing": {"needs": "patches"},
             "copies are equal": {"copies": 2},
-            "two of three copies are equal": {"copies": 3},
-            "one patch more in every second sample": {"exact": False},
         }
         return replace(self.inner.promises, **changes.get(self.fault, {}))
 
@@ -206,14 +204,6 @@ def use_first_seed(inner, clips, generator):
     return inner.draw(clips, create_generator(generator.initial_seed()))
 
 
-def reuse_previous_numbers(inner, clips, generator):
-    state = CACHE.get("state", generator.get_state())
-    CACHE["state"] = generator.get_state()
-    if torch.rand((), generator=generator) < 0.05:
-        generator.set_state(state)
-    return inner.draw(clips, generator)
-
-
 def draw_by_scores(clips, scores):
     """Shows four tenths of the patches, those of the lowest scores."""
     context = choose_lowest(round_share(clips.num_valid, 0.4), scores, among=clips.valid)
@@ -238,16 +228,6 @@ def share_rarely(inner, clips, generator):
     return draw_by_scores(clips, scores[:1].expand_as(scores) if rare else scores)
 
 
-def hide_less_in_odd_samples(inner, clips, generator):
-    odd = torch.arange(clips.batch) % 2
-    scores = torch.rand(clips.valid.shape, generator=generator)
-    number = round_share(clips.num_valid, 0.4) + odd * (clips.grid.size > 64)
-    return Mask(
-        context := choose_lowest(number, scores, among=clips.valid),
-        (clips.valid & ~context).unsqueeze(1),
-    )
-
-
 def see_padding_of_next(inner, clips, generator):
     scores = torch.rand(clips.valid.shape, generator=generator)
     column = torch.arange(clips.grid.size) % clips.grid.time / clips.grid.time
@@ -258,13 +238,6 @@ def see_padding_of_next(inner, clips, generator):
 def share_in_large_grids(inner, clips, generator):
     scores = torch.rand(clips.valid.shape, generator=generator)
     return draw_by_scores(clips, scores[:1].expand_as(scores) if clips.grid.size > 1024 else scores)
-
-
-def repeat_third_copy(inner, clips, generator):
-    masks = [inner.draw(clips, generator) for _ in range(2)]
-    context = torch.stack([mask.context for mask in (*masks, masks[1])], dim=1).flatten(0, 1)
-    targets = torch.stack([mask.targets for mask in (*masks, masks[1])], dim=1).flatten(0, 1)
-    return Mask(context, targets)
 
 
 def read_content_of_next(inner, clips, generator):
@@ -282,12 +255,6 @@ def skip_last_row(inner, clips, generator):
 def refuse_padding(inner, clips, generator):
     if not clips.valid.all():
         raise UnsupportedGridError(f"{clips.grid} with padding is not served")
-    return inner.draw(clips, generator)
-
-
-def refuse_at_random(inner, clips, generator):
-    if torch.rand((), generator=generator) < 0.05:
-        raise UnsupportedGridError(f"{clips.grid} is not served")
     return inner.draw(clips, generator)
 
 
@@ -362,16 +329,13 @@ FAULTS = {
     "wrong in batches of middle size": depend_on_middle_batches,
     "numbers from 4,096 seeds": draw_from_few_numbers,
     "reads the first seed of the generator": use_first_seed,
-    "uses numbers of the call before, rarely": reuse_previous_numbers,
     "both halves of a batch are alike": share_in_halves,
     "every second sample is the contrary of the one before": contrast_pairs,
     "one mask for a batch, rarely": share_rarely,
-    "one patch more in every second sample": hide_less_in_odd_samples,
     "depends on padding of the next clip": see_padding_of_next,
     "one mask per batch on large grids": share_in_large_grids,
     "depends on the `content` of the next clip": read_content_of_next,
     "refuses padded clips": refuse_padding,
-    "refuses at random": refuse_at_random,
     # bias
     "last row of tall grids": skip_last_row,
     "last of many columns": without_column(
@@ -390,7 +354,6 @@ FAULTS = {
     "refuses every grid": refuse_every_grid,
     "blocks are equal": repeat_blocks,
     "copies are equal": repeat_copies,
-    "two of three copies are equal": repeat_third_copy,
     "needs nothing of its content": ignore_content,
     "draws without content": lambda inner, clips, generator: inner.draw(clips, generator),
     "reads content that is missing": read_missing_content,
