@@ -145,10 +145,11 @@ def check_content_of_others(masker: AbstractMasker, samples: list[MaskSample]) -
     sample = candidates[0]
     base = create_clips(masker, Case(sample.grid, (sample.grid.time,) * 4, 0.5, 0))
     content = base.get_content(masker)
-    noise = torch.rand(content[:1].shape, generator=generator(1, "content"))
+    noise = torch.rand(content[1:].shape, generator=generator(1, "content"))
+    level = torch.randn(noise[..., :1].shape, generator=generator(1, "level"))
     drawn = []
-    for number in range(2):
-        others = (1 + 999 * number) * noise.expand(3, -1, -1) + 1000 * number
+    for sign in (1, -1):  # what is loud in one is quiet in the other, also relative to clip 1
+        others = (3 * sign * level).exp() * noise + 1000 * (sign < 0)
         clips = dataclasses.replace(base, content=torch.cat([content[:1], others]))
         masks = [masker.draw(clips, generator(seed, "others")) for seed in range(CONTENTS)]
         drawn.append(

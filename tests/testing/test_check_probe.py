@@ -55,7 +55,7 @@ class FaultyProbe(AbstractProbe):
     def predict(self, data):
         features, train = data.features, data.train
         if self.fault == "spread of the query":
-            features = features - features[data.query].mean(axis=0)
+            features = features * features[data.query].max(axis=0)
         if self.fault == "spread of all":
             features = features / features.std(axis=0)
         if self.fault == "items to select by":

@@ -232,7 +232,7 @@ def see_padding_of_next(inner, clips, generator):
     scores = torch.rand(clips.valid.shape, generator=generator)
     column = torch.arange(clips.grid.size) % clips.grid.time / clips.grid.time
     beside = (clips.num_valid.roll(-1) < clips.grid.size).unsqueeze(1)
-    return draw_by_scores(clips, scores + 0.3 * beside * column)
+    return draw_by_scores(clips, scores + beside * column)
 
 
 def share_in_large_grids(inner, clips, generator):
