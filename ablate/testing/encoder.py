@@ -171,8 +171,8 @@ def _check_positions(built: Encoder, patches: Tensor, packing: Packing, encoded:
         torch.zeros(1, patches.shape[1]).index_fill(1, torch.tensor(places), 1).bool()
         for places in ((0, 1), (2, 5))
     )
-    here, there = (built(same[:1], pack(part)).tokens for part in (first, second))
-    assert not _agree(here, there, 1e-6), (
+    one, other = (built(same[:1], pack(part)).tokens for part in (first, second))
+    assert not _agree(one, other, 1e-6), (
         "features depend on the order of the tokens, and not on where on the grid they are; use "
         "`packing.place`"
     )
@@ -203,10 +203,10 @@ def _check_hidden(built: Encoder, patches: Tensor, packing: Packing, tolerance: 
     assert _agree(built(changed, packing, hidden=hidden).tokens, before, tolerance), (
         "features depend on the content of hidden patches"
     )
-    shown = built(patches, packing).tokens
-    assert not _agree(shown, before, 1e-6), "`hidden` changes nothing"
+    unhidden = built(patches, packing).tokens
+    assert not _agree(unhidden, before, 1e-6), "`hidden` changes nothing"
     assert _agree(
-        built(patches, packing, hidden=torch.zeros_like(hidden)).tokens, shown, tolerance
+        built(patches, packing, hidden=torch.zeros_like(hidden)).tokens, unhidden, tolerance
     ), "features differ where no token is hidden"
     both = before[hidden & (packing.owner == 0)]
     assert not _agree(both, both[:1].expand_as(both), 1e-6), (
