@@ -171,6 +171,7 @@ def test_the_numbers_of_spoken_commands_in_the_readme_are_those_of_the_published
     [
         ("is_block_worse_squares_speech", "pooled", "block", "undecided", "on words ({}, und"),
         ("is_block_worse_squares_speech", "pooled", "legacy", "undecided", "code ({}, undecided)"),
+        ("is_block_worse_again_music", "pooled", "block", "worse", "notes they cost {:.1f} (thr"),
         (
             "curriculum_again_speech",
             "pooled",
