@@ -195,13 +195,13 @@ def test_the_numbers_of_spoken_commands_in_the_readme_are_those_of_the_published
 def test_the_findings_on_words_in_the_readme_are_those_of_the_published_reports(
     study, family, level, verdict, words
 ):
-    [found] = [
-        finding
-        for finding in read_findings(RESULTS / study).verdicts
-        if (finding.family, finding.level, finding.where) == (family, level, "all")
+    [finding] = [
+        each
+        for each in read_findings(RESULTS / study).verdicts
+        if (each.family, each.level, each.where) == (family, level, "all")
     ]
-    assert found.verdict.split(":")[0] == verdict
-    stated = found.difference if ":" not in words else abs(found.difference)
+    assert finding.verdict.split(":")[0] == verdict
+    stated = finding.difference if ":" not in words else abs(finding.difference)
     stated = format_number(stated, signed=True) if ":" not in words else stated
     assert words.format(stated) in " ".join(README.split())
 
@@ -221,7 +221,7 @@ def test_the_loss_by_blocks_at_two_sizes_is_that_of_the_published_scores():
     assert f"({format_number(-sizes.high, signed=True)} to {-sizes.low:.1f})" in foreword
 
 
-def test_strips_score_above_squares_whose_rows_are_read_one_by_one_as_the_readme_says():
+def test_strips_score_above_squares_as_in_the_readme():
     [row] = [
         row
         for row in read_findings(RESULTS / "patching_again_speech").robustness
