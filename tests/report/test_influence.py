@@ -1,6 +1,7 @@
 """Influences of clips are derivatives of the metrics, and give the error of a bootstrap."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,6 +97,23 @@ def test_the_error_from_influences_is_that_of_a_bootstrap(kind: Kind, metric: st
         for _ in range(150)
     ]
     assert np.sqrt(influences @ influences) == pytest.approx(np.std(drawn), rel=0.25)
+
+
+@settings(max_examples=12)
+@given(seed=st.integers(0, 10**6))
+def test_clips_with_equal_scores_share_a_threshold_in_any_order(seed: int) -> None:
+    kept = draw_predictions("multi", seed)
+    kept = replace(kept, groups=np.arange(30), group_names=tuple(map(str, range(30))))
+    kept = replace(kept, predicted=kept.predicted.round(1))  # as votes of few neighbours
+    compute, influences = get_metric(kept, "map"), compute_group_influences(kept, "map")
+    assert influences is not None
+    for clip in (0, 17, 29):
+        heavier = 1 + STEP * (np.arange(30) == clip)
+        slope = (compute(heavier) - compute(np.ones(30))) / STEP
+        assert influences[clip] == pytest.approx(slope, abs=1e-3)
+    order = np.random.default_rng(seed).permutation(30)
+    other = replace(kept, truth=kept.truth[order], predicted=kept.predicted[:, order])
+    assert compute_group_influences(other, "map") == pytest.approx(influences[order])
 
 
 def test_a_metric_that_needs_more_than_what_is_kept_has_no_influences() -> None:

@@ -88,6 +88,60 @@ def test_a_verdict_contradicted_by_the_mean_over_all_seeds_is_withdrawn(study: R
     assert any(note.startswith("not called better") for note in late.notes)
 
 
+def test_an_equivalence_contradicted_by_the_mean_over_all_seeds_is_withdrawn(
+    study: Results,
+) -> None:
+    drifting = [0.0, 0.1, 0.0, 0.05, 0.1, 8.0, 8.2, 7.9]
+    early, late = (
+        block(at_looks(with_differences(study, {"block": drifting}), *counts))
+        for counts in ((5,), (5, 8))
+    )
+    assert early.word == "equivalent"
+    assert (late.unrestricted_word, late.word) == ("equivalent", "undecided")
+    assert late.notes[-1].startswith("not called equivalent: the mean over all seeds is not within")
+
+
+UNTRAINED = {  # baseline -> its score by seed; the encoders score 40 plus the seed
+    "log-mel mean": [3.0 + 0.1 * (seed % 2) for seed in range(MOST)],
+    "log-mel deltas": [*[-20.0] * 5, *[65.0] * 2, -200.0],
+}
+
+
+def with_baselines(results: Results) -> Results:
+    """Gives every trial two baselines of which another one leads at each look."""
+    trials = tuple(
+        replace(
+            trial,
+            untrained_scores={
+                name: 40.0 + trial.seed - 10.0 + shifts[trial.seed]
+                for name, shifts in UNTRAINED.items()
+            },
+        )
+        for trial in results.trials
+    )
+    return replace(results, trials=trials)
+
+
+def test_a_word_about_one_baseline_is_not_given_to_another(study: Results) -> None:
+    drawn = with_baselines(with_differences(study, EARLY))
+
+    def decide(*counts: int) -> Verdict:
+        verdicts = compute_verdicts(at_looks(drawn, *counts))
+        return next(
+            v
+            for v in verdicts
+            if v.contrast.family == "untrained" and v.contrast.level == "random"
+        )
+
+    early, changed, again = decide(5), decide(5, 7), decide(5, 7, 8)
+    assert (early.contrast.against, early.word) == ("log-mel mean", "better")
+    assert (changed.contrast.against, changed.word) == ("log-mel deltas", "undecided")
+    assert changed.p == 1.0
+    # the comparison comes back, and with it the decision of the look that made it
+    assert (again.contrast.against, again.word) == ("log-mel mean", "better")
+    assert again.decided_at == 5
+
+
 def test_a_later_interaction_replaces_a_pooled_verdict(builder: StudyBuilder) -> None:
     builder.factors = {"masker": ["random", "block"], "patchifier": ["squares", "strips"]}
     builder.seeds = tuple(range(MOST))

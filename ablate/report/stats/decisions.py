@@ -236,8 +236,13 @@ def get_level_key(contrast: Contrast) -> tuple[str, str]:
 
 
 def get_contrast_key(contrast: Contrast) -> tuple[object, ...]:
-    """Returns the key that identifies a contrast at every look."""
-    return contrast.family, contrast.factor, contrast.level, contrast.fixed_levels
+    """Returns the key that identifies a contrast at every look.
+
+    The strongest baseline without training, and whether gains are compared, may change between
+    looks; a word about one comparison says nothing about another.
+    """
+    compared = contrast.factor, contrast.level, contrast.against, contrast.measure
+    return contrast.family, *compared, contrast.fixed_levels
 
 
 def _restrict_word(

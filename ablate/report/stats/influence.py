@@ -75,23 +75,25 @@ def _weigh_average_precision(scores: Numbers, truth: Booleans) -> Numbers:
     """Returns the influences on the mean average precision of the classes that occur, (rows,).
 
     Average precision is the mean, over the rows of a class, of the precision among the rows that
-    score no lower. A row changes it by its own precision, and by that of every row ranked below.
+    score no lower. A row changes it by its own precision, and by that of every row that scores no
+    higher. Rows with equal scores share one threshold, as in scikit-learn.
     """
     total, num_classes = np.zeros(len(truth)), 0
     for values, labels in zip(scores.T, truth.T, strict=True):
         if not labels.any():
             continue
-        order = np.argsort(-values, kind="stable")
-        ranked = labels[order].astype(np.float64)
-        ranks = np.arange(1, len(ranked) + 1)
-        precision = np.cumsum(ranked) / ranks
-        mean = (precision * ranked).sum() / ranked.sum()
+        _, place = np.unique(-values, return_inverse=True)  # 0 is the highest score
+        hits = np.bincount(place, weights=labels)
+        ranks = np.cumsum(np.bincount(place))
+        precision = np.cumsum(hits) / ranks
+        mean = (precision * hits).sum() / hits.sum()
 
         def sum_below(amounts: Numbers) -> Numbers:
             return np.cumsum(amounts[::-1])[::-1]
 
-        others = ranked * sum_below(ranked / ranks) - sum_below(ranked * precision / ranks)
-        total[order] += (ranked * (precision - mean) + others) / ranked.sum()
+        if_hit, always = sum_below(hits / ranks), sum_below(hits * precision / ranks)
+        by_row = labels * (precision - mean + if_hit)[place] - always[place]
+        total += by_row / hits.sum()
         num_classes += 1
     return total / max(num_classes, 1)
 

@@ -53,8 +53,10 @@ def compute_verdicts(results: Results) -> tuple[Verdict, ...]:
     for past in earlier:
         assert past.looks is not None
         at_look = _get_results_at(results, past.looks.seed_counts[-1])
-        decided = _decide_at_look(at_look, past, decided)
-    final = map(_withdraw_contradicted, _decide_at_look(results, now, decided).values())
+        # a comparison that is absent from one look, since another baseline led, may come back
+        decided |= _decide_at_look(at_look, past, decided)
+    at_last_look = _decide_at_look(results, now, decided).values()
+    final = [_withdraw_contradicted(verdict, now.margin) for verdict in at_last_look]
     separate = results.plan.separate_seeds
     if separate is None or not separate.scope:
         return tuple(final)
@@ -114,12 +116,18 @@ def _carry_over(before: Verdict, now: Verdict, rules: DecisionRules) -> Verdict:
     )
 
 
-def _withdraw_contradicted(verdict: Verdict) -> Verdict:
-    """Withdraws a word of an earlier look if the mean over all seeds has the opposite sign."""
+def _withdraw_contradicted(verdict: Verdict, margin: float) -> Verdict:
+    """Withdraws a word of an earlier look that the mean over all seeds contradicts."""
     mean, word = verdict.estimate.mean, verdict.word
-    if mean is None or not ((word == "better" and mean < 0) or (word == "worse" and mean > 0)):
+    if mean is None:
         return verdict
-    notes = (*verdict.notes, f"not called {word}: the mean over all seeds has the opposite sign")
+    if (word == "better" and mean < 0) or (word == "worse" and mean > 0):
+        reason = "has the opposite sign"
+    elif word == "equivalent" and abs(mean) >= margin:
+        reason = f"is not within the margin of {margin:g}"
+    else:
+        return verdict
+    notes = (*verdict.notes, f"not called {word}: the mean over all seeds {reason}")
     return dataclasses.replace(verdict, word=UNDECIDED, notes=notes)
 
 
