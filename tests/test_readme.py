@@ -15,7 +15,7 @@ from ablate.executors.local import Pool
 from ablate.executors.progress import create_console
 from ablate.report.pages.findings import read_findings
 from ablate.report.pages.publish import RESULTS_PAGE, write_results_page
-from ablate.report.pages.table import format_number
+from ablate.report.pages.table import format_interval, format_number
 from ablate.study.prepare import prepare
 from ablate.testing import check_masker
 from tests.docs import finding_figures, span_length
@@ -295,6 +295,16 @@ def test_the_demonstration_in_the_readme_is_that_of_the_published_report():
     best = next(v for v in findings.verdicts if v.family == "untrained" and "random, s" in v.level)
     assert (best.level, best.verdict, best.against) == ("random, strips", "better", "random init")
     assert f"baseline without training (random init) by {best.difference:.1f} points" in text
+    patches = next(v for v in findings.verdicts if v.factor == "patchifier")
+    assert patches.measure == "gain"
+    by_score = next(row for row in findings.robustness if not row.judged and row.level == "squares")
+    score = by_score.differences[findings.score]
+    assert score.mean is not None
+    assert (
+        f"training adds {patches.difference:.1f} points more to squares than to strips with "
+        f"random, but the final score of squares is {-score.mean:.1f} points lower "
+        f"{format_interval(score.low, score.high)}"
+    ) in " ".join(text.split())
     by_knn = {
         row.level: -row.differences["knn.segments4"].mean
         for row in findings.robustness

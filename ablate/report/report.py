@@ -34,11 +34,14 @@ from ablate.report.pages.methods import format_data_summary, write_protocol
 from ablate.report.pages.page import ReportPage, Section, build_gallery
 from ablate.report.pages.seed_table import build_seed_table
 from ablate.report.pages.table import Table
+from ablate.report.pages.task_contrasts import build_task_contrast_table
 from ablate.report.results import Results, read_results
 from ablate.report.stats.aggregates import build_aggregate_table
+from ablate.report.stats.decision_rules import read_decision_rules
 from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.ranks import build_task_table, compute_ranking
 from ablate.report.stats.robustness import build_robustness_table
+from ablate.report.stats.task_contrasts import estimate_task_contrasts
 from ablate.report.stats.variance import build_spread_table, build_variance_share_table
 from ablate.report.stats.verdicts import compute_verdicts
 from ablate.report.stats.weighted_totals import build_totals_table
@@ -105,7 +108,10 @@ def write_report(plan: StudyPlan, runs: Path, folder: Path) -> ReportSummary:
         title=plan.title or plan.study,
         description=plan.description,
         lead=write_lead(results),
-        answer=[*write_seed_scope(results), *write_answer(verdicts, by_probe.rows)],
+        answer=[
+            *write_seed_scope(results),
+            *write_answer(verdicts, by_probe.rows, score=tables.format_score_name(results)),
+        ],
         summary=_format_summary(results),
         first=Section(
             contrasts.draw_forest(results, verdicts), page_sentences.build_contrast_table(verdicts)
@@ -152,6 +158,7 @@ def _build_sections(
         Section(None, by_probe),
         Section(learning_curves.draw_learning_curves(results, curves), None),
         Section(charts.draw_critical_difference(ranking), build_task_table(results, ranking)),
+        Section(None, _build_task_contrasts(results), folded=True),
         Section(None, classes.build_class_table(results, tasks), folded=True),
         Section(None, confusions, folded=True, matrices=classes.build_matrices(results, tasks)),
         Section(None, build_aggregate_table(results)),
@@ -171,6 +178,13 @@ def _build_seed_sections(results: Results) -> list[Section]:
     """Builds the section of a study whose seeds are crossed."""
     separate = results.plan.separate_seeds
     return [Section(None, build_seed_table(results))] if separate and separate.crossed else []
+
+
+def _build_task_contrasts(results: Results) -> Table:
+    rules = read_decision_rules(results.plan)
+    return build_task_contrast_table(
+        estimate_task_contrasts(results), alpha=rules.look_alpha, margin=rules.margin
+    )
 
 
 def _format_summary(results: Results) -> str:

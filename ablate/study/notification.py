@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import urllib.request
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -74,10 +75,10 @@ def notify(target: str, study: str, exit_code: int, reports: Path, console: Cons
 def _describe_end(study: str, exit_code: int, reports: Path) -> StudyEnd:
     word = {DONE: "done", INTERRUPTED: "interrupted"}.get(exit_code, "ended with failures")
     page = reports / study / "index.html"
-    try:
-        findings = Findings.find(page.with_name(FINDINGS_FILE))
-    except ValueError:
-        findings = None
+    findings = None
+    if exit_code == DONE:  # else the report may be an older one
+        with suppress(ValueError):
+            findings = Findings.find(page.with_name(FINDINGS_FILE))
     answer = "" if findings is None else f" {findings.answer[0]}"
     return StudyEnd(f"ablate: {study} is {word}.{answer}", study, exit_code, str(page))
 

@@ -80,9 +80,6 @@ def _note_padding(audio: AudioData, trial: Trial) -> Iterator[str]:
     if padding <= MAX_PADDING:
         return
     hop = trial.mel.hop_seconds
-    low, middle, high = (f"{hop * n:.3g}" for n in np.quantile(lengths, (0, 0.5, 1)))
-    if audio.store.lengths[audio.train].max() > trial.crop_frames:
-        high = f"more than {high}"
     size, stride = trial.patchifier.size[1], trial.patchifier.stride[1]
     needed = max(float(np.quantile(lengths, _FITTING)), size + stride)
     suggested = size + stride * int(np.ceil((needed - size) / stride))
@@ -92,8 +89,17 @@ def _note_padding(audio: AudioData, trial: Trial) -> Iterator[str]:
         remedy = f"; with `crop_frames: {suggested}` it would be {1 - share:.0%}"
     yield (
         f"{padding:.0%} of a crop of {hop * trial.crop_frames:.3g} s is padding: clips last "
-        f"{low} to {high} s, {middle} s in the median{remedy}"
+        f"{_format_lengths(hop * audio.store.lengths[_get_used(audio, trial)])}{remedy}"
     )
+
+
+def _format_lengths(seconds: npt.NDArray[np.floating]) -> str:
+    """Formats lengths of clips: `0.15 to 2.00 s, 0.48 s in the median`, or `1.00 s`."""
+    low, middle, high = (
+        f"{length:.2f}" if length < 10 else f"{length:.3g}"
+        for length in np.quantile(seconds, (0, 0.5, 1))
+    )
+    return f"{low} s" if low == high else f"{low} to {high} s, {middle} s in the median"
 
 
 def _note_short_clips(audio: AudioData, trial: Trial) -> Iterator[str]:
@@ -186,9 +192,13 @@ def _note_task(audio: AudioData, task: Task) -> Iterator[str]:
 
 def _get_lengths(audio: AudioData, trial: Trial) -> npt.NDArray[np.int64]:
     """Returns the frames that a crop of each clip to train on has, (clips,)."""
+    return np.minimum(audio.store.lengths[_get_used(audio, trial)], trial.crop_frames)
+
+
+def _get_used(audio: AudioData, trial: Trial) -> npt.NDArray[np.int64]:
+    """Returns the positions of the clips to train on, (clips,)."""
     short = audio.find_too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
-    used = np.setdiff1d(audio.train, short)
-    return np.minimum(audio.store.lengths[used], trial.crop_frames)
+    return np.setdiff1d(audio.train, short)
 
 
 def _mark_frames(lengths: npt.NDArray[np.int64], crop_frames: int) -> Tensor:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from ablate.core.records.plan import ReportSettings, ScoreView
 from ablate.core.records.run import RunRecord
 from ablate.report.mean_scores import compute_mean_score, compute_untrained_scores
-from ablate.report.pages.sentences import format_scope
+from ablate.report.pages.claims import format_scope
 from ablate.report.pages.table import MINUS
 from ablate.report.results import Results, TrialResult
 from ablate.report.run import ProbeScore, RunResult
@@ -150,7 +150,7 @@ def decide(results: Results, rule: Rule = "present") -> Verdicts:
     rules = read_decision_rules(results.plan)
     contrasts = list_contrasts(results)
     if rule == "earlier":
-        contrasts = [replace(contrast, others=()) for contrast in contrasts]
+        contrasts = [replace(contrast, others={}) for contrast in contrasts]
     gates: dict[tuple[str, str], Gate] = {}
     verdicts: Verdicts = {}
     for name in FAMILIES:

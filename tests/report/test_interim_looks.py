@@ -128,9 +128,7 @@ def test_a_word_about_one_baseline_is_not_given_to_another(study: Results) -> No
     def decide(*counts: int) -> Verdict:
         verdicts = compute_verdicts(at_looks(drawn, *counts))
         return next(
-            v
-            for v in verdicts
-            if v.contrast.family == "untrained" and v.contrast.level == "random"
+            v for v in verdicts if v.contrast.family == "untrained" and v.contrast.level == "random"
         )
 
     early, changed, again = decide(5), decide(5, 7), decide(5, 7, 8)

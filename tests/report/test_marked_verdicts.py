@@ -116,6 +116,18 @@ def test_two_gpus_of_one_machine_are_one_device(builder: StudyBuilder) -> None:
     assert not any("mixes" in note for v in verdicts if v.contrast.factor for note in v.notes)
 
 
+def test_a_level_that_the_error_leaves_out_is_named(builder: StudyBuilder) -> None:
+    complete = get_verdict(
+        compute_verdicts(with_scores(builder.results(), FLAT)), "within", "block", "strips"
+    )
+    failed = fail_first_seed(with_scores(builder.results(), FLAT), "curriculum")
+    lacking = get_verdict(compute_verdicts(failed), "within", "block", "strips")
+    note = "error estimated without curriculum, which has no score on seed 0"
+    assert note in lacking.notes
+    assert note not in complete.notes
+    assert lacking.estimate.standard_error != complete.estimate.standard_error
+
+
 def test_a_seed_without_all_combinations_is_not_in_the_pooled_estimate(
     builder: StudyBuilder,
 ) -> None:

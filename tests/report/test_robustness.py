@@ -107,6 +107,38 @@ def test_probes_that_agree_on_the_sign_are_no_caveat(masks: StudyBuilder) -> Non
     ]
 
 
+@pytest.mark.parametrize("points", [-8.0, 8.0])
+def test_an_equivalence_that_another_reading_contradicts_is_a_caveat_on_either_side(
+    masks: StudyBuilder, points: float
+) -> None:
+    masks.levels_score, masks.noise = (lambda levels: 40.0), 0.3
+    plan = masks.build()
+    shift(masks, points, probe="linear", pooling="mean_std", masker="block")
+    shift(masks, points / 8, probe="linear", pooling="mean", masker="block")  # within the margin
+    verdicts = compute_verdicts(masks.results())
+    assert verdicts[0].word == "equivalent"
+    caveats = write_report(plan, masks.runs, masks.report).caveats
+    [line] = [line for line in caveats if "is equivalent by the study's own score" in line]
+    [row, _] = build_robustness_table(masks.results()).rows
+    assert f"{format_difference(row, 'linear.mean_std')} by linear.mean_std" in line
+    assert "by 1 of 5 other probes and poolings" in line
+    text = masks.report.joinpath("report.md").read_text()
+    assert "block and random are equivalent by knn.concat" in text
+
+
+def test_an_undecided_contrast_names_the_readings_that_show_a_difference(
+    masks: StudyBuilder,
+) -> None:
+    masks.levels_score, masks.noise, masks.margin = (lambda levels: 40.0), 0.5, 0.01
+    plan = masks.build()
+    shift(masks, 30.0, probe="linear", pooling="mean_std", masker="block")
+    assert compute_verdicts(masks.results())[0].word == "undecided"
+    caveats = write_report(plan, masks.runs, masks.report).caveats
+    [line] = [line for line in caveats if "is not shown to differ by the study's own" in line]
+    assert "by linear.mean_std" in line
+    assert not [line for line in caveats if "the opposite sign" in line]
+
+
 def test_intervals_that_exclude_zero_are_marked_on_every_page(masks: StudyBuilder) -> None:
     plan = masks.build()
     shift(masks, -8.0, probe="linear", pooling="mean_std", masker="block")

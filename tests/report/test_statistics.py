@@ -17,6 +17,7 @@ from ablate.report.stats.residuals import NullLaw
 from ablate.report.stats.statistics import (
     Estimate,
     compute_effect_size,
+    compute_equivalence_interval,
     compute_equivalence_p,
     compute_interaction_p,
     compute_seed_correlation,
@@ -53,6 +54,21 @@ def test_no_statistic_is_nan(values: list[float], several: list[list[float]]) ->
         compute_interaction_p(several),
     ]
     assert all(math.isfinite(number) for number in numbers if number is not None)
+
+
+@given(seeds, st.floats(0.1, 5.0))
+def test_an_equivalence_is_shown_if_its_interval_lies_within_the_margin(
+    values: list[float], margin: float
+) -> None:
+    estimate = estimate_mean(values, alpha=0.05)
+    bounds, p = (
+        compute_equivalence_interval(estimate, alpha=0.05),
+        compute_equivalence_p(estimate, margin=margin),
+    )
+    assert (bounds is None) == (p is None)
+    if bounds is not None and p is not None and abs(p - 0.05) > 1e-6:
+        assert (max(map(abs, bounds)) < margin) == (p < 0.05)
+        assert (estimate.low or 0.0) < bounds[0] < bounds[1] < (estimate.high or 0.0)
 
 
 @given(seeds)

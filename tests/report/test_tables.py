@@ -75,6 +75,20 @@ def test_a_tiny_p_is_not_zero() -> None:
     assert (format_p(0.0), format_p(0.0123), format_p(None)) == ("<0.001", "0.012", "-")
 
 
+def test_a_p_shows_on_which_side_of_a_level_it_is() -> None:
+    assert [format_p(p) for p in (0.0501, 0.0499, 0.05, 0.0532)] == [
+        "0.0501",
+        "0.0499",
+        "0.050",
+        "0.053",
+    ]
+    assert [format_p(p) for p in (0.05004, 0.05000004, 0.0999999)] == [
+        "0.05004",
+        ">0.050",
+        "<0.100",
+    ]
+
+
 def test_an_interval_with_a_missing_end_is_a_dash() -> None:
     assert (format_interval(1.0, None), format_interval(-1.0, 2.0)) == ("-", f"[{MINUS}1.0, 2.0]")
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ablate.executors.progress import create_console
 from ablate.study import run as study
+from ablate.study.notification import notify
 from tests.study.conftest import read_output, run
 
 
@@ -21,8 +23,13 @@ def test_a_command_is_notified_of_the_end_of_a_study(
     assert run() == study.DONE
     assert run("factors.masker.other={type: Fails}", "notify=/bin/false") == study.FAILED
     assert "warning: the notification failed" in read_output(capsys)
+    # the answer is that of an older report
+    notify(str(script), "masking", study.INTERRUPTED, Path("reports"), create_console())
     received = Path("received").read_text().splitlines()
-    assert received == [f"0 ablate: masking is done. {_read_answer()}"]
+    assert received == [
+        f"0 ablate: masking is done. {_read_answer()}",
+        f"{study.INTERRUPTED} ablate: masking is interrupted.",
+    ]
 
 
 def test_a_webhook_is_notified_of_the_end_of_a_study(

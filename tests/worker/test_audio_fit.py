@@ -66,7 +66,7 @@ def test_clips_that_fit_need_no_note(plan: Planner) -> None:
 
 def test_padding_is_counted_and_a_crop_suggested(plan: Planner) -> None:
     notes = get_notes(plan([0.4] * 40, crop_frames=512))
-    assert "92% of a crop of 5.12 s is padding: clips last 0.4 to 0.4 s" in notes
+    assert "92% of a crop of 5.12 s is padding: clips last 0.40 s; with" in notes
     assert "with `crop_frames: 48` it would be 17%" in notes
 
 

@@ -1,6 +1,6 @@
 """Defines `findings.json`: the results of a study, as written next to its report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -50,6 +50,23 @@ class VerdictFinding:
     notes: str
     residual_levels: int | None = None  # levels whose residuals give the error; 2: Student's t
     other_clips: float | None = None  # how far another draw of test clips could move it
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskContrastFinding:
+    """A contrast on one task by itself, in points; uncorrected, and no part of the verdicts."""
+
+    family: str
+    factor: str
+    level: str
+    against: str
+    where: str
+    measure: str
+    task: str
+    n: int  # seeds with a score in both arms
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +143,7 @@ class Findings(Record):
     caveats: list[str]
     mask_warnings: list[str]
     margin: float | None = None  # points within which two levels are called equivalent
+    task_contrasts: list[TaskContrastFinding] = field(default_factory=list)
 
 
 def count_scored_trials(path: Path) -> int:

@@ -23,7 +23,8 @@ from ablate.report.figures.style import (
     shorten,
     wrap_label,
 )
-from ablate.report.pages.sentences import ABSOLUTE, format_scope, format_verdict
+from ablate.report.pages.claims import format_scope
+from ablate.report.pages.sentences import ABSOLUTE, format_verdict
 from ablate.report.pages.table import MINUS, PLUS_MINUS, format_number
 from ablate.report.results import Results
 from ablate.report.stats.contrast import Contrast
@@ -51,7 +52,9 @@ def draw_forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None
     if not panels:
         return None
     margin = results.plan.report.equivalence_margin
-    coverage = format_coverage(*(row.verdict.interval_alpha for row in rows))
+    levels = [row.verdict.interval_alpha for row in rows]
+    coverage = format_coverage(*levels)
+    narrow = format_coverage(*(2 * level for level in levels))
     return save_picture(
         lambda layout: _draw_figure(panels, margin, layout),
         name="contrasts",
@@ -60,7 +63,8 @@ def draw_forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None
         caption=f"Thick: uncorrected {coverage} intervals. Thin: corrected for the number of "
         "contrasts that are corrected together. Holm applies the full correction only to the "
         "smallest p-value, so a contrast can be significant although its thin interval "
-        f"includes zero. Shaded: the equivalence margin, {margin:g} points to either side. "
+        f"includes zero. Shaded: the equivalence margin, {margin:g} points to either side; "
+        f"equivalent is decided by {narrow} intervals, so a thick one may reach beyond it. "
         + (
             f"The tables also have {len(every_row) - len(rows)} contrasts within a combination or "
             "with a baseline without training. "

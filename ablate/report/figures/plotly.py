@@ -5,7 +5,7 @@ from typing import Any
 
 from ablate.report.figures.metrics import Curve, group_identical_curves
 from ablate.report.figures.style import COLOURS, VERDICT_MARKERS
-from ablate.report.pages.sentences import format_scope
+from ablate.report.pages.claims import format_scope
 from ablate.report.pages.tables import subtract
 from ablate.report.results import Results, format_variant, get_levels
 from ablate.report.stats.decisions import Verdict

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ablate.core.seeds import DESCRIPTIONS
-from ablate.report.pages.sentences import format_scope
+from ablate.report.pages.claims import format_scope
 from ablate.report.pages.table import Row, format_number
 from ablate.report.results import Results
 from ablate.report.stats.decisions import Verdict
@@ -59,13 +59,16 @@ def write_seed_scope(results: Results) -> list[str]:
     return [f"Every verdict is {separate.scope}."] if separate and separate.scope else []
 
 
-def write_answer(verdicts: Sequence[Verdict], robustness: Sequence[Row] = ()) -> list[str]:
+def write_answer(
+    verdicts: Sequence[Verdict], robustness: Sequence[Row] = (), *, score: str = ""
+) -> list[str]:
     """Writes which levels and which variants are better, worse, equivalent or undecided.
 
     Args:
         verdicts: All verdicts of the study.
         robustness: Rows of the robustness table; for factors that are judged by gain, their scores
             are reported in a second sentence.
+        score: Name of the study's score, by which levels are equivalent; empty to leave it out.
 
     Returns:
         The sentences: one per factor, then the variants beside the strongest baselines without
@@ -81,11 +84,12 @@ def write_answer(verdicts: Sequence[Verdict], robustness: Sequence[Row] = ()) ->
     unsure = [verdict for verdict in learning if verdict.word != "better"]
     factors = dict.fromkeys(verdict.contrast.factor for verdict in pooled)
     learned = len(unsure) < len(learning) or not learning
+    equal = f"{f' by {score}' if score else ''}{'' if learned else UNTRAINED}"
     sentences = []
     for factor in factors:
         of_factor = [v for v in pooled if v.contrast.factor == factor]
         within = [v for v in verdicts if v.contrast.family == "within"]
-        sentences.append(f"{factor}: {_write_factor(of_factor, within, learned=learned)}.")
+        sentences.append(f"{factor}: {_write_factor(of_factor, within, equal=equal)}.")
         sentences += _write_scores(
             factor, [r for r in robustness if not r["judged"] and r["factor"] == factor]
         )
@@ -102,7 +106,7 @@ def _write_untrained(verdicts: Sequence[Verdict]) -> list[str]:
     ]
     return [
         "The strongest baseline without training: "
-        f"{_write_factor([v for v in scored if v.contrast.against == name], (), learned=True)}."
+        f"{_write_factor([v for v in scored if v.contrast.against == name], ())}."
         for name in dict.fromkeys(verdict.contrast.against for verdict in scored)
     ]
 
@@ -117,8 +121,11 @@ def _write_learning(unsure: Sequence[Verdict], *, learned: bool) -> str:
     )
 
 
-def _write_factor(pooled: Sequence[Verdict], within: Sequence[Verdict], *, learned: bool) -> str:
-    """Writes the sentence of one factor; levels with the same word share a clause."""
+def _write_factor(pooled: Sequence[Verdict], within: Sequence[Verdict], *, equal: str = "") -> str:
+    """Writes the sentence of one factor; levels with the same word share a clause.
+
+    `equal` qualifies *equivalent*.
+    """
     groups: dict[str, list[Verdict]] = {word: [] for word in ORDER}
     sizes: dict[str, list[Verdict]] = {word: [] for word in ORDER}
     for verdict in pooled:
@@ -128,7 +135,7 @@ def _write_factor(pooled: Sequence[Verdict], within: Sequence[Verdict], *, learn
         sizes[word] += parts if word.endswith(IN_EVERY_COMBINATION) else [verdict]
     clause = _write_gain_clause if pooled[0].contrast.measure == "gain" else _write_score_clause
     return "; ".join(
-        clause(word.removesuffix(BELOW_MARGIN), group, _format_size(sizes[word]), learned=learned)
+        clause(word.removesuffix(BELOW_MARGIN), group, _format_size(sizes[word]), equal=equal)
         + (", but by less than the margin" if word.endswith(BELOW_MARGIN) else "")
         for word, group in groups.items()
         if group
@@ -155,21 +162,21 @@ def _get_level_key(verdict: Verdict) -> tuple[str, str, str]:
     return verdict.contrast.factor, verdict.contrast.level, verdict.contrast.against
 
 
-def _write_score_clause(word: str, verdicts: Sequence[Verdict], size: str, *, learned: bool) -> str:
+def _write_score_clause(word: str, verdicts: Sequence[Verdict], size: str, *, equal: str) -> str:
     levels, against, several = _join_sides(verdicts)
     side = word.removesuffix(IN_EVERY_COMBINATION)
     if side in ("better", "worse"):
         where = "" if side == word else f" with each {_join_factors(verdicts)},"
         return f"{levels} {'are' if several else 'is'} {side} than {against}{where} by {size}"
     if word == "equivalent":
-        return f"{levels} and {against} are equivalent{'' if learned else UNTRAINED}"
+        return f"{levels} and {against} are equivalent{equal}"
     if word == "differs":
         compare = f"compare{'s' * (not several)}"
         return f"how {levels} {compare} with {against} depends on {_join_factors(verdicts)}"
     return f"{levels} against {against} {'are' if several else 'is'} undecided"
 
 
-def _write_gain_clause(word: str, verdicts: Sequence[Verdict], size: str, *, learned: bool) -> str:
+def _write_gain_clause(word: str, verdicts: Sequence[Verdict], size: str, *, equal: str) -> str:
     levels, against, _ = _join_sides(verdicts)
     side = word.removesuffix(IN_EVERY_COMBINATION)
     if side in ("better", "worse"):
@@ -177,7 +184,7 @@ def _write_gain_clause(word: str, verdicts: Sequence[Verdict], size: str, *, lea
         where = "" if side == word else f" with each {_join_factors(verdicts)}"
         return f"training adds {size} {more} to {levels} than to {against}{where}"
     if word == "equivalent":
-        return f"training adds as much to {levels} as to {against}{'' if learned else UNTRAINED}"
+        return f"training adds as much to {levels} as to {against}{equal}"
     if word == "differs":
         depends = f"depends on {_join_factors(verdicts)}"
         return f"whether training adds more to {levels} than to {against} {depends}"

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 
 from ablate.core.records.plan import StudyPlan
 from ablate.design import warnings
+from ablate.report.pages.claims import format_scope
 from ablate.report.pages.clip_sentences import write_clip_share
 from ablate.report.pages.methods import get_devices, get_versions, is_probe_only
-from ablate.report.pages.sentences import format_contrast, format_scope
+from ablate.report.pages.readings import warn_of_other_readings
 from ablate.report.pages.table import Table
-from ablate.report.pages.tables import compute_mean, format_score_name
+from ablate.report.pages.tables import compute_mean
 from ablate.report.results import Results, format_variant, get_factor_column
 from ablate.report.stats.clip_noise import estimate_seed_variance
 from ablate.report.stats.decisions import Verdict
-from ablate.report.stats.robustness import format_difference
 
 KIND_WORDS = 3  # run warnings that begin with the same words are of one kind
 CEILING = 99.0  # percent; a task that every variant solves this well does not discriminate
@@ -32,12 +32,12 @@ def list_caveats(
     """
     return [
         *_warn_of_unfinished_trials(results),
-        *_warn_of_opposite_signs(results, robustness),
+        *warn_of_other_readings(results, verdicts, robustness.rows),
         *_warn_of_uncorrected_looks(results),
         *_warn_of_added_variants(results),
         *_warn_of_unequal_shares(results, variants),
         *_warn_of_unscored_random_inits(results),
-        *_warn_of_missing_learning(verdicts, variants, results.plan.report.alpha),
+        *_warn_of_missing_learning(results, verdicts, variants),
         *_warn_of_ceiling(variants),
         *_warn_of_few_clips(verdicts),
         *_warn_of_mixed_runs(results),
@@ -63,21 +63,8 @@ def _warn_of_unfinished_trials(results: Results) -> Iterator[str]:
     for what, count in counts.items():
         if count:
             yield f"{count} of {total} trials {what}: see the table of failures."
-    if len({trial.seed for trial in results.trials}) < 2:
+    if _count_seeds(results) < 2:
         yield "There is only one seed: the spread between seeds is unknown, so there is no verdict."
-
-
-def _warn_of_opposite_signs(results: Results, robustness: Table) -> Iterator[str]:
-    """Warns of contrasts that have the opposite sign with another probe or pooling."""
-    own = format_score_name(results)
-    for row in robustness.rows:
-        if row["other_sign"]:
-            where = f"{row['where']}, by {row['measure']}"
-            basis = ", on which the verdict is based" if row["judged"] else ""
-            yield (
-                f"{format_contrast(row)} ({where}) has the opposite sign with another probe or "
-                f"pooling: {row['other_sign']}, but {format_difference(row, own)} by {own}{basis}."
-            )
 
 
 def _warn_of_uncorrected_looks(results: Results) -> Iterator[str]:
@@ -129,19 +116,25 @@ def _warn_of_unscored_random_inits(results: Results) -> Iterator[str]:
 
 
 def _warn_of_missing_learning(
-    verdicts: Sequence[Verdict], variants: Table, alpha: float
+    results: Results, verdicts: Sequence[Verdict], variants: Table
 ) -> Iterator[str]:
+    has_test = _count_seeds(results) > 1  # one seed shows nothing, as is said above
     unsure = [v for v in verdicts if v.contrast.family == "learning" and v.word != "better"]
-    if unsure:
+    if unsure and has_test:
         where = "; ".join(f"{format_scope(v.contrast)}: {v.word}" for v in unsure)
         yield (
             f"The baseline is not shown to be better than its random init everywhere ({where}). "
             "Without learning, differences between variants mean little."
         )
-    yield from _compare_with_mel_statistics(variants, alpha)
+    alpha = results.plan.report.alpha
+    yield from _compare_with_mel_statistics(variants, alpha, has_test=has_test)
 
 
-def _compare_with_mel_statistics(variants: Table, alpha: float) -> Iterator[str]:
+def _count_seeds(results: Results) -> int:
+    return len({trial.seed for trial in results.trials})
+
+
+def _compare_with_mel_statistics(variants: Table, alpha: float, *, has_test: bool) -> Iterator[str]:
     """Names the variants that score lower than log-mel statistics, and those not shown to."""
     beaten: dict[bool, list[str]] = {True: [], False: []}  # by whether the test shows it
     for row in variants.rows:
@@ -151,9 +144,8 @@ def _compare_with_mel_statistics(variants: Table, alpha: float) -> Iterator[str]
     for is_significant, names in beaten.items():
         if names:
             text = "every variant" if len(names) == len(variants.rows) else "; ".join(names)
-            suffix = (
-                "" if is_significant else ", which the seeds do not show to be more than chance"
-            )
+            suffix = ", which the seeds do not show to be more than chance"
+            suffix = "" if is_significant else suffix if has_test else " on this seed"
             yield f"Plain log-mel statistics score higher than {text}{suffix}."
 
 

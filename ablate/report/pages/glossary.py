@@ -6,9 +6,10 @@ from ablate.core.records.plan import ReportSettings
 from ablate.report.stats.decisions import Verdict
 
 VERDICTS = {
-    "better": "the score is higher, and chance is not the reason: if there were no difference, one "
-    "this large would be seen anywhere among the comparisons with a probability below {alpha:.3g}",
-    "worse": "the same as better, with a lower score",
+    "better": "the {measure} is higher, and chance is not the reason: if there were no difference, "
+    "one this large would be seen anywhere among the comparisons with a probability below "
+    "{alpha:.3g}",
+    "worse": "the same as better, with a lower {measure}",
     "equivalent": "shown to differ by less than {margin:g} points, the margin of this study. The "
     "test corresponds to an interval of {inner:.3g} %, which may lie within the margin where the "
     "wider one that is printed does not",
@@ -64,13 +65,16 @@ GLOSSARY = {
 
 def define_verdicts(verdicts: Iterable[Verdict], settings: ReportSettings) -> dict[str, str]:
     """Defines the words that occur among the verdicts, in a fixed order."""
-    words = {verdict.word.split()[0] for verdict in verdicts}
+    measures: dict[str, set[str]] = {}
+    for verdict in verdicts:
+        measures.setdefault(verdict.word.split()[0], set()).add(verdict.contrast.measure)
     return {
         word: text.format(
             alpha=settings.alpha,
             margin=settings.equivalence_margin,
             inner=100 - 200 * settings.alpha,
+            measure=" or ".join(sorted(measures[word], reverse=True)),
         )
         for word, text in VERDICTS.items()
-        if word in words
+        if word in measures
     }

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from ablate.report.pages.claims import format_scope
 from ablate.report.pages.latex import MAIN_TABLE
-from ablate.report.pages.sentences import format_scope
 from ablate.report.pages.table import (
     MINUS,
     Column,

@@ -3,6 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ablate.report.pages.claims import (
+    format_further_seeds,
+    format_opposite_score,
+    format_scope,
+    format_study_seeds,
+    write_claim,
+)
 from ablate.report.pages.table import (
     DASH,
     MINUS,
@@ -18,11 +25,10 @@ from ablate.report.pages.table import (
     text_cell,
 )
 from ablate.report.stats.clip_noise import estimate_clip_error
-from ablate.report.stats.contrast import Contrast
 from ablate.report.stats.decision_rules import format_coverage
 from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.notes import BELOW_MARGIN
-from ablate.report.stats.power import MAX_STUDY_SEEDS, SeedRange
+from ablate.report.stats.statistics import compute_equivalence_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,61 +129,18 @@ def format_verdict(verdict: Verdict) -> str:
     if verdict.is_below_margin:
         return f"{verdict.word}, but {BELOW_MARGIN}"
     if verdict.num_further_seeds is not None:
-        return f"{verdict.word}: {_format_further_seeds(verdict)}"
+        return f"{verdict.word}: {format_further_seeds(verdict)}"
     if verdict.study_seeds is not None:
         return f"{verdict.word}: a new study needs {format_study_seeds(verdict.study_seeds)}"
     return verdict.word
 
 
-def format_scope(contrast: Contrast) -> str:
-    """Formats the scope of a contrast: `strips`, `pooled over patchifier`, `fresh seeds`, `all`."""
-    if contrast.family == "confirmation":
-        return "fresh seeds"
-    if contrast.pooled_factors:
-        return f"pooled over {' and '.join(contrast.pooled_factors)}"
-    return ", ".join(level for _, level in contrast.fixed_levels) or "all"
-
-
 def _write_sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
-    contrast, estimate = verdict.contrast, verdict.estimate
-    where = (
-        ""
-        if contrast.pooled_factors or not contrast.fixed_levels
-        else f" with {format_scope(contrast)}"
+    return Sentence(
+        word=verdict.word.split()[0],
+        claim=write_claim(verdict, parts),
+        numbers=_format_numbers(verdict),
     )
-    subject = f"{contrast.factor}: {contrast.level}"
-    against = contrast.against
-    if contrast.family == "learning":
-        subject, against = f"The trained encoder{where}", "its own random init"
-        where = ""
-    if contrast.family == "untrained":
-        subject = f"The variant {contrast.level}" if contrast.level else "The trained encoder"
-        against = f"the strongest baseline without training ({against})"
-    if contrast.family == "confirmation":
-        subject = f"On fresh seeds, {contrast.level}"
-    size = "" if estimate.mean is None else f" by {format_number(abs(estimate.mean))} points"
-    claim = {
-        "better": f"{subject} is better than {against}{where}{size}",
-        "worse": f"{subject} is worse than {against}{where}{size}",
-        "equivalent": f"{subject} and {against} are equivalent{where}",
-        "undecided": f"{subject} against {against}{where} is undecided",
-    }.get(verdict.word)
-    if claim is None:
-        each = ", ".join(
-            f"{part.word} with {format_scope(part.contrast)} "
-            f"({format_number(part.estimate.mean, signed=True)})"
-            for part in parts
-        )
-        claim = f"{subject} against {against}{where} {verdict.word}: {each}"
-    if verdict.is_below_margin:
-        claim += ", but by less than the margin"
-    if verdict.num_further_seeds is not None:
-        further = _format_further_seeds(verdict)
-        about = "" if further.startswith("more than") else "about "
-        claim += f"; {about}{further} might settle it"
-    elif verdict.study_seeds is not None:
-        claim += f"; a new study would need {format_study_seeds(verdict.study_seeds)}"
-    return Sentence(word=verdict.word.split()[0], claim=claim, numbers=_format_numbers(verdict))
 
 
 def _format_numbers(verdict: Verdict) -> str:
@@ -190,6 +153,7 @@ def _format_numbers(verdict: Verdict) -> str:
         numbers.append(
             f"{covered} interval {format_number(estimate.low)} to {format_number(estimate.high)}"
         )
+    numbers += _format_equivalence_interval(verdict)
     if verdict.p is not None:
         numbers.append(f"Holm p {format_p(verdict.p)}")
     if verdict.p_interaction is not None:
@@ -202,24 +166,18 @@ def _format_numbers(verdict: Verdict) -> str:
     return "; ".join([*numbers, *verdict.notes])
 
 
+def _format_equivalence_interval(verdict: Verdict) -> list[str]:
+    """Formats the interval that decides *equivalent*, which is narrower than the one shown."""
+    alpha = verdict.interval_alpha
+    bounds = compute_equivalence_interval(verdict.estimate, alpha=alpha)
+    if verdict.word != "equivalent" or bounds is None:
+        return []
+    low, high = map(format_number, bounds)
+    return [f"{format_coverage(2 * alpha)} interval of the test of equivalence {low} to {high}"]
+
+
 def _format_seed_count(n: int, planned: int) -> str:
     return str(n) if n == planned else f"{n} of {planned}"
-
-
-def _format_further_seeds(verdict: Verdict) -> str:
-    further, most = verdict.num_further_seeds or 0, verdict.max_further_seeds
-    count = f"more than {most}" if further > most else str(further)
-    return f"{count} more seed{'s' * (count != '1')}"
-
-
-def format_study_seeds(seeds: SeedRange) -> str:
-    """Formats the seeds of a new study: `about 9 fresh seeds (5 to more than 100)`."""
-    low, typical, high = (
-        f"more than {MAX_STUDY_SEEDS}" if count > MAX_STUDY_SEEDS else str(count)
-        for count in (seeds.low, seeds.typical, seeds.high)
-    )
-    about = "" if typical.startswith("more") else "about "
-    return f"{about}{typical} fresh seeds" + (f" ({low} to {high})" if low != high else "")
 
 
 def _build_table(verdicts: Sequence[Verdict], *, name: str, title: str, caption: str) -> Table:
@@ -263,6 +221,7 @@ def _format_clip_error(row: Row) -> str:
 def _build_row(verdict: Verdict) -> dict[str, object]:
     contrast, estimate = verdict.contrast, verdict.estimate
     clips = estimate_clip_error(contrast)
+    opposite = [f"by score {text}"] if (text := format_opposite_score(verdict)) else []
     return {
         "family": contrast.family,
         "factor": contrast.factor,
@@ -289,5 +248,5 @@ def _build_row(verdict: Verdict) -> dict[str, object]:
         "verdict": format_verdict(verdict),
         "verdict_without_failures": verdict.unrestricted_word,
         "look": verdict.decided_at,
-        "notes": "; ".join(verdict.notes),
+        "notes": "; ".join([*verdict.notes, *opposite]),
     }

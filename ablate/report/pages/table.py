@@ -20,6 +20,7 @@ MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 DASH = "-"  # shown for a missing value
 MAX_TERMINAL_ROWS = 100
+ERROR_LEVELS = (0.005, 0.01, 0.025, 0.05, 0.1)  # common ones, that p-values are compared with
 COLUMN_GAP = 2  # characters between two columns in the terminal
 Row = Mapping[str, Any]
 CellFormatter = Callable[[Row], str]
@@ -136,10 +137,17 @@ def format_share(value: float | None) -> str:
 
 
 def format_p(p: float | None) -> str:
-    """Formats a p-value: `0.012`, `<0.001`."""
+    """Formats a p-value: `0.012`, `<0.001`, or `0.0501` where 0.050 would hide the side of 0.05."""
     if p is None:
         return DASH
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    if p < 0.001:
+        return "<0.001"
+    rounded = round(p, 3)
+    if rounded not in ERROR_LEVELS or p == rounded:
+        return f"{p:.3f}"
+    longer = (f"{p:.{digits}f}" for digits in (4, 5))
+    side = "<" if p < rounded else ">"
+    return next((text for text in longer if float(text) != rounded), f"{side}{rounded:.3f}")
 
 
 def format_amount(value: float | None) -> str:

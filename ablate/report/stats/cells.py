@@ -35,6 +35,7 @@ def build_arm(trials: Sequence[TrialResult], measure: Measure) -> Arm:
         num_failed=sum(trial.failed for trial in trials),
         num_lost=sum(trial.has_ended and values[trial.seed] is None for trial in trials),
         settings=collect_settings(trial.run for trial in trials),
+        scores={trial.seed: trial.score for trial in trials},
         terms={trial.seed: _list_terms(trial, measure) for trial in trials},
     )
 

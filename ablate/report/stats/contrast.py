@@ -1,7 +1,7 @@
 """Defines a contrast: two levels compared within combinations of factors, paired by seed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
 from typing import Literal
@@ -33,6 +33,8 @@ class Arm:
     num_failed: int  # failed trials
     num_lost: int  # trials that ended without a value: failed, pruned, cancelled or unscored
     settings: frozenset[tuple[str, str]]  # (name, value): device, precision, ranks, code, versions
+    # seed -> final score in percent, whatever the values are
+    scores: Mapping[int, float | None] = field(default_factory=dict, repr=False)
     # seed -> the scores that the value consists of
     terms: Mapping[int, tuple[Term, ...]] = field(default_factory=dict, repr=False)
 
@@ -73,7 +75,7 @@ class Contrast:
     pooled_factors: tuple[str, ...] = ()
     pairs: tuple[ArmPair, ...] = field(repr=False)  # one per combination
     # every other level of the factor: one arm per combination
-    others: tuple[tuple[Arm, ...], ...] = field(default=(), repr=False)
+    others: Mapping[str, tuple[Arm, ...]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def differences_by_seed(self) -> dict[int, list[float]]:
@@ -94,6 +96,20 @@ class Contrast:
         """
         return {seed: fmean(values) for seed, values in self.differences_by_seed.items()}
 
+    @property
+    def by_score(self) -> "Contrast":
+        """The same comparison by the final scores of the trained encoders."""
+
+        def rescore(arm: Arm) -> Arm:
+            return replace(arm, values=arm.scores)
+
+        return replace(
+            self,
+            measure="score",
+            pairs=tuple(ArmPair(rescore(pair.level), rescore(pair.against)) for pair in self.pairs),
+            others={name: tuple(map(rescore, arms)) for name, arms in self.others.items()},
+        )
+
     def estimate(self, *, alpha: float) -> Estimate:
         """Estimates the mean difference, with the residuals of all levels if these may be used."""
         return estimate_mean([*self.differences.values()], alpha=alpha, pooled=self._pool_spread())
@@ -103,9 +119,18 @@ class Contrast:
         seeds = [*self.differences]
         if not seeds or not all(pair.differences for pair in self.pairs):
             return None
-        rows = [_average_arms(arms, seeds) for arms in (*self._sides, *self.others)]
+        rows = [_average_arms(arms, seeds) for arms in (*self._sides, *self.others.values())]
         complete = [row for row in rows if row is not None]
         return estimate_spread(np.array(complete))
+
+    @property
+    def incomplete_levels(self) -> dict[str, list[int]]:
+        """Other levels that the error leaves out -> the seeds on which they have no score."""
+        missing = {
+            name: [s for s in self.differences if any(arm.values.get(s) is None for arm in arms)]
+            for name, arms in self.others.items()
+        }
+        return {name: seeds for name, seeds in missing.items() if seeds}
 
     @property
     def num_planned_seeds(self) -> int:

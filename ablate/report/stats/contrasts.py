@@ -79,11 +79,11 @@ def list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contrast
                 fixed_levels=next(iter(pairs)) if len(pairs) == 1 else (),
                 pooled_factors=find_varying_factors(pairs),
                 pairs=tuple(pairs.values()),
-                others=tuple(
-                    tuple(cells[held][name] for held in pairs)
+                others={
+                    name: tuple(cells[held][name] for held in pairs)
                     for name in rest
                     if all(name in cells[held] for held in pairs)
-                ),
+                },
             )
             for held, pair in pairs.items():
                 if len(pairs) > 1:  # with a single combination, the pooled contrast is the same
@@ -95,7 +95,7 @@ def list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contrast
                         measure=measure,
                         fixed_levels=held,
                         pairs=(pair,),
-                        others=tuple((cells[held][name],) for name in rest if name in cells[held]),
+                        others={name: (cells[held][name],) for name in rest if name in cells[held]},
                     )
 
 

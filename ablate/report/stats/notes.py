@@ -46,6 +46,9 @@ def list_notes(
         yield f"{BELOW_MARGIN} of {rules.margin:g}"
     if word in ("better", "worse") and _may_depend_on_clips(contrast, estimate, rules):
         yield "another draw of test clips could reverse it"
+    for level, seeds in contrast.incomplete_levels.items():
+        which = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} of {estimate.n} seeds"
+        yield f"error estimated without {level}, which has no score on {which}"
     yield from list_unstable_levels(contrast)
     arms = [arm for pair in contrast.pairs for arm in (pair.level, pair.against)]
     settings = frozenset().union(*(arm.settings for arm in arms))

@@ -189,7 +189,6 @@ def estimate_further_seeds(
         margin: Equivalence margin to either side of zero, in points.
         alpha: Error level of the family.
         family: Number of contrasts that are corrected together.
-        levels: Levels whose residuals are pooled; 2 for Student's t.
         looks: Looks at the results so far; None if the number of seeds is fixed.
 
     Returns:

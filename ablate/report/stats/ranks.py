@@ -17,7 +17,7 @@ from ablate.report.pages.table import Column, Table, number_cell
 from ablate.report.pages.tables import build_factor_columns, build_variant_cells
 from ablate.report.results import Results, TrialResult, format_variant
 
-MIN_TASKS = 5  # with fewer, no difference of ranks is significant
+MIN_TASKS = 5  # with fewer, the chi-squared distribution of Friedman's test is a poor approximation
 MIN_VARIANTS = 3  # with two, Friedman's test is a sign test
 
 

@@ -13,7 +13,8 @@ from ablate.report.mean_scores import (
     compute_random_init_score,
     compute_untrained_scores,
 )
-from ablate.report.pages.sentences import CONTRAST_COLUMNS, format_scope
+from ablate.report.pages.claims import format_scope
+from ablate.report.pages.sentences import CONTRAST_COLUMNS
 from ablate.report.pages.table import (
     CellFormatter,
     Column,
@@ -45,7 +46,8 @@ def build_robustness_table(results: Results) -> Table:
     One row per contrast, one column per probe and pooling that scored every run, the study's own
     score first. A contrast that is judged by gain has a second row by score, with `judged` false.
     `other_sign` lists the probes and poolings whose whole interval lies on the other side of zero
-    from the study's own difference. The table is empty if there is only the study's own score.
+    from the study's own, and is empty if that includes zero. The table is empty if there is only
+    the study's own score.
     """
     views = {format_score_name(view): _estimate_contrasts(view) for view in _list_views(results)}
     own = format_score_name(results)
@@ -164,8 +166,8 @@ def _build_row(
     for name, estimate in estimates.items():
         row |= {f"{name}{end}": getattr(estimate, key) for key, end in SUFFIXES.items()}
     own, *others = estimates
-    sign = estimates[own].mean or 0.0
-    opposed = [name for name in others if sign * _get_side_of_zero(_get_bounds(row, name)) < 0]
+    side = get_side_of_zero(_get_bounds(row, own))
+    opposed = [name for name in others if side * get_side_of_zero(_get_bounds(row, name)) < 0]
     return {
         **row,
         "other_sign": "; ".join(f"{format_difference(row, name)} by {name}" for name in opposed),
@@ -177,7 +179,7 @@ def _get_bounds(row: Row, name: str) -> Bounds:
     return mean, low, high
 
 
-def _get_side_of_zero(bounds: Bounds) -> int:
+def get_side_of_zero(bounds: Bounds) -> int:
     """Returns -1 or 1 for an interval below or above zero; 0 if it includes zero or is missing."""
     _, low, high = bounds
     return 0 if low is None or high is None else (low > 0) - (high < 0)
@@ -185,5 +187,5 @@ def _get_side_of_zero(bounds: Bounds) -> int:
 
 def _difference_cell(name: str) -> CellFormatter:
     return lambda row: (
-        format_difference(row, name) + " *" * abs(_get_side_of_zero(_get_bounds(row, name)))
+        format_difference(row, name) + " *" * abs(get_side_of_zero(_get_bounds(row, name)))
     )

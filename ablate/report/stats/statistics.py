@@ -195,6 +195,18 @@ def compute_equivalence_p(estimate: Estimate, *, margin: float) -> float | None:
     return tail if t < 0 else 1 - tail
 
 
+def compute_equivalence_interval(estimate: Estimate, *, alpha: float) -> tuple[float, float] | None:
+    """Computes the interval that lies within the margin if two one-sided tests reach `alpha`.
+
+    Its coverage is 1 - 2 `alpha`, so it is narrower than that of the estimate. None without an
+    observed spread.
+    """
+    if estimate.mean is None or not estimate.standard_error or estimate.law is None:
+        return None
+    half = estimate.law.compute_critical_value(2 * alpha) * estimate.standard_error
+    return estimate.mean - half, estimate.mean + half
+
+
 def get_verdict_word(
     estimate: Estimate, *, p: float | None, p_equivalent: float | None, alpha: float
 ) -> str:

@@ -25,6 +25,7 @@ from ablate.report.stats.decisions import (
     get_level_key,
 )
 from ablate.report.stats.notes import UNDECIDED, list_notes
+from ablate.report.stats.opposite_scores import find_opposite_score
 
 FAMILIES = {
     "pooled": "pooled contrasts",
@@ -57,6 +58,10 @@ def compute_verdicts(results: Results) -> tuple[Verdict, ...]:
         decided |= _decide_at_look(at_look, past, decided)
     at_last_look = _decide_at_look(results, now, decided).values()
     final = [_withdraw_contradicted(verdict, now.margin) for verdict in at_last_look]
+    final = [
+        dataclasses.replace(verdict, opposite_score=find_opposite_score(verdict, now.margin))
+        for verdict in final
+    ]
     separate = results.plan.separate_seeds
     if separate is None or not separate.scope:
         return tuple(final)
