@@ -105,6 +105,12 @@ def find_clip_groups(clips: ClipTable, rows: Indices) -> tuple[Indices, tuple[st
     return numbers[where].astype(np.int64), tuple(distinct.tolist())
 
 
+def has_shared_recordings(clips: ClipTable) -> bool:
+    """Checks whether a recording has clips in several tasks, which then are not independent."""
+    codes = clips.tasks.codes
+    return bool((codes != codes[clips.first_with_path]).any())
+
+
 def _build_task(name: str, table: ClipTable) -> Task:
     clips = np.flatnonzero(table.tasks.equals(name))
     column = table.labels.take(clips)

@@ -15,6 +15,7 @@ from ablate.core.io import DamagedFileError
 from ablate.core.records.run import RECORD_FILE, Machine, RunCost, RunMetrics, RunRecord
 from ablate.core.records.score import ScoreFile
 from ablate.report.stats.influence import compute_group_influences
+from ablate.report.stats.shared_groups import TaskInfluences, join_tasks
 from ablate.runs.predictions import ClipPredictions, Part, get_predictions_file, read_predictions
 from ablate.runs.rebuild import has_result, read_environment
 from ablate.runs.record import read_record
@@ -22,7 +23,7 @@ from ablate.runs.scores import is_score_by
 from ablate.runs.store import SCORES, read_scores
 
 logger = logging.getLogger(__name__)
-# (task, digest of its clips) -> the influence of each group of clips on the score, in points
+# (tasks, digest of their clips) -> influence of each group of clips on the mean over all tasks
 Influences = Mapping[tuple[str, str], NDArray[np.float64]]
 
 
@@ -57,11 +58,12 @@ class RunResult:
         return self.state != "missing"
 
     def load_influences(self, probe: str, pooling: str, part: Part = "test") -> Influences:
-        """Loads how much the score by one probe depends on each group of clips, by task.
+        """Loads how much the mean score by one probe depends on each group of clips.
 
         Returns:
-            (task, digest of its clips) -> (groups,), in points of the score on the task. Empty if
-            the predictions of a task were not kept, or its metric does not allow it.
+            (tasks, digest of their clips) -> (groups,), in points of the mean over all tasks; tasks
+            that share recordings or other groups are one entry. Empty if the predictions of a task
+            were not kept, or its metric does not allow it.
         """
         if (probe, pooling, part) not in self._influences:
             self._influences[probe, pooling, part] = _compute_influences(self, probe, pooling, part)
@@ -136,7 +138,7 @@ def _read_kept(
 
 
 def _compute_influences(run: RunResult, probe: str, pooling: str, part: Part) -> Influences:
-    influences: dict[tuple[str, str], NDArray[np.float64]] = {}
+    influences = []
     for name, result, kept in _read_kept(run, pooling):
         if name != probe or pooling not in result.scores:
             continue
@@ -145,8 +147,12 @@ def _compute_influences(run: RunResult, probe: str, pooling: str, part: Part) ->
         values = compute_group_influences(own[0], metric) if own else None
         if values is None:
             return {}
-        influences[result.task, own[0].digest] = values
-    return influences
+        used = np.unique(own[0].groups)  # the others are of the other part
+        names = tuple(own[0].group_names[group] for group in used) if own[0].has_names else ()
+        influences.append(
+            TaskInfluences(task=result.task, digest=own[0].digest, values=values[used], names=names)
+        )
+    return join_tasks(influences)
 
 
 def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[ProbeScore]:

@@ -45,6 +45,7 @@ class ClipPredictions:
     classes: tuple[str, ...]
     groups: Integers  # (rows,), positions in `group_names`
     group_names: tuple[str, ...]  # speakers, recordings, or other clips that belong together
+    has_names: bool = True  # False if the names are only positions in the task
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -128,15 +129,23 @@ def get_predictions_file(score_file: Path) -> Path:
     return score_file.with_suffix(".safetensors")
 
 
-def write_predictions(file: Path, predictions: list[ClipPredictions]) -> None:
-    """Writes the predictions of one probe on one task; nothing if there are none."""
+def write_predictions(
+    file: Path, predictions: list[ClipPredictions], *, keep_names: bool = False
+) -> None:
+    """Writes the predictions of one probe on one task; nothing if there are none.
+
+    Names of groups are left out if each clip is a group, unless `keep_names`: other tasks have
+    clips of the same recordings.
+    """
     if not predictions:
         return
     from safetensors.numpy import save
 
     arrays, first = {}, predictions[0]
     # every clip a group of its own needs no names
-    has_groups = any(len(each.group_names) < len(np.unique(each.clips)) for each in predictions)
+    has_groups = keep_names or any(
+        len(each.group_names) < len(np.unique(each.clips)) for each in predictions
+    )
     names = sorted({name for each in predictions for name in each.group_names})
     places = {name: place for place, name in enumerate(names)}
     for each in predictions:
@@ -227,6 +236,7 @@ def _build(
         classes=classes,
         groups=numbers,
         group_names=names,
+        has_names="groups" in own,
     )
 
 

@@ -16,6 +16,7 @@ from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.score import PoolingScore, ScoreFile, TaskList
 from ablate.parts import get_identity, replace_settings
 from ablate.probing.probe import AbstractProbe
+from ablate.probing.tasks import has_shared_recordings
 from ablate.runs.predictions import get_predictions_file, write_predictions
 from ablate.runs.store import SCORES, TASKS_FILE
 from ablate.worker.audio_data import AudioData, open_audio
@@ -91,6 +92,7 @@ def _score_on(
         for task in audio.tasks
     }
     missing = [key for key, file in files.items() if not _has_score(file)]
+    shares_recordings = has_shared_recordings(audio.store.clips)
     runner, done = ProbeRunner(folder, evaluable, audio, context.device), 0
     for task in audio.tasks:
         pending = {name: probes[name] for name in probes if (name, task.name) in missing}
@@ -101,7 +103,8 @@ def _score_on(
             context.emit(ProgressMessage(label="probe", done=done, total=len(missing)))
             for name, scores, predictions in runner.score_group(task, group, context.cache):
                 probe = probes[name]
-                write_predictions(get_predictions_file(files[name, task.name]), predictions)
+                predictions_file = get_predictions_file(files[name, task.name])
+                write_predictions(predictions_file, predictions, keep_names=shares_recordings)
                 ScoreFile(
                     task=task.name,
                     key=compute_score_key(probe),

@@ -22,7 +22,7 @@ from ablate.probing.metrics import (
 from ablate.probing.neural import Linear
 from ablate.probing.probe import Features
 from ablate.probing.scoring import score_probe
-from ablate.probing.tasks import find_clip_groups, find_tasks
+from ablate.probing.tasks import find_clip_groups, find_tasks, has_shared_recordings
 from ablate.runs.predictions import PredictionLog
 from tests.probing.conftest import clip
 
@@ -208,6 +208,15 @@ def test_multilabel_tasks_are_scored_by_mean_average_precision():
     for kept in log.build("mean", task.kind, task.classes):
         expected = score[kept.part]
         assert mean_average_precision(kept.predicted[0], kept.truth) == pytest.approx(expected)
+
+
+def test_recordings_in_several_tasks_are_found():
+    def build(*named: tuple[str, str, str]) -> ClipTable:
+        return ClipTable.from_clips(ClipInfo(*each, split="test") for each in named)
+
+    apart = [("a.wav", "x", "digit"), ("b.wav", "x", "digit"), ("c.wav", "y", "speaker")]
+    assert not has_shared_recordings(build(*apart))
+    assert has_shared_recordings(build(*apart, ("b.wav", "y", "speaker")))
 
 
 def test_clips_of_one_group_or_recording_belong_together():

@@ -19,16 +19,26 @@ Hits = Callable[[np.random.Generator], NDArray[np.bool_]]  # draws which clips a
 
 
 def write_drawn_clips(
-    runs: Path, draw_hits: Hits, *, clips_per_group: int = 1, poolings: tuple[str, ...] = (POOLING,)
+    runs: Path,
+    draw_hits: Hits,
+    *,
+    clips_per_group: int = 1,
+    poolings: tuple[str, ...] = (POOLING,),
+    shared_speakers: bool = False,
 ) -> None:
-    """Writes predictions by KNN for every run and task, and the scores that follow from them."""
+    """Writes predictions by KNN for every run and task, and the scores that follow from them.
+
+    With `shared_speakers`, the groups of all tasks have the same names, and the same clips of a
+    run are right in each task.
+    """
     for folder in sorted(runs.iterdir()):
         for score in read_scores(folder):
             if not is_score_by(KNN, score.settings):
                 continue
-            draw = np.random.default_rng([int(folder.name, 16) % 2**32, *map(ord, score.task)])
+            task = "" if shared_speakers else score.task
+            draw = np.random.default_rng([int(folder.name, 16) % 2**32, *map(ord, task)])
             kept = [
-                _draw(draw_hits(draw), pooling, part, clips_per_group)
+                _draw(draw_hits(draw), pooling, part, clips_per_group, task)
                 for pooling in poolings
                 for part in ("valid", "test")
             ]
@@ -42,7 +52,9 @@ def write_drawn_clips(
             write_predictions(get_predictions_file(file), kept)
 
 
-def _draw(hits: NDArray[np.bool_], pooling: str, part: Part, group_size: int) -> ClipPredictions:
+def _draw(
+    hits: NDArray[np.bool_], pooling: str, part: Part, group_size: int, task: str
+) -> ClipPredictions:
     truth = np.arange(len(hits)) % len(CLASSES)
     groups = np.arange(len(hits)) // group_size
     return ClipPredictions(
@@ -53,5 +65,5 @@ def _draw(hits: NDArray[np.bool_], pooling: str, part: Part, group_size: int) ->
         predicted=np.where(hits, truth, (truth + 1) % len(CLASSES))[None],
         classes=CLASSES,
         groups=groups,
-        group_names=tuple(f"speaker{group}" for group in np.unique(groups)),
+        group_names=tuple(f"{part} {task} speaker{group}" for group in np.unique(groups)),
     )

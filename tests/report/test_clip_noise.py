@@ -82,6 +82,25 @@ def test_clips_of_one_group_count_once(written: StudyBuilder, tmp_path: Path) ->
     assert errors[0].standard_error == pytest.approx(2 * errors[1].standard_error, rel=0.05)
 
 
+def test_clips_of_one_recording_in_several_tasks_count_once(tmp_path: Path) -> None:
+    errors, groups = [], []
+    for shared in (False, True):
+        builder = StudyBuilder(
+            tmp_path / str(shared), {"masker": [AGAINST, LEVEL]}, random_init_factors=()
+        )
+        builder.build()
+        write_drawn_clips(builder.runs, draw_hits, clips_per_group=4, shared_speakers=shared)
+        error = estimate_clip_error(find_contrast(builder))
+        variance = estimate_seed_variance(find_contrast(builder))
+        assert error
+        assert variance
+        errors.append(error.standard_error)
+        groups.append(variance.num_groups)
+    assert groups == [90, 30]  # three tasks; the test groups only
+    # three equal tasks say as much as one
+    assert errors[1] == pytest.approx(3**0.5 * errors[0], rel=0.25)
+
+
 @pytest.mark.parametrize("seed_spread", [0.0, 0.2])
 def test_the_noise_of_clips_does_not_depend_on_the_spread_of_seeds(
     tmp_path: Path, seed_spread: float
@@ -183,5 +202,6 @@ def test_the_report_shows_classes_and_confusions(written: StudyBuilder) -> None:
 
 def test_a_page_without_predictions_has_no_classes(reported: StudyBuilder) -> None:
     page = (reported.report / "index.html").read_text()
-    assert "<summary>Show" not in page
+    assert "<summary>Show scores by class" not in page
+    assert "<summary>Show confusions" not in page
     assert 'class="scroll matrix"' not in page

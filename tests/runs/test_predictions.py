@@ -67,6 +67,16 @@ def test_labels_of_several_classes_are_kept_by_row(kind: Kind, classes: int, see
     ]
 
 
+def test_names_of_single_clips_are_kept_on_request(tmp_path: Path) -> None:
+    log = PredictionLog()
+    log.add("test", 0, np.arange(2), np.zeros(2, dtype=np.int64), np.ones(2, dtype=np.int64))
+    [kept] = log.build("mean", "single", ("a", "b"), lambda rows: (rows, ("x.wav", "y.wav")))
+    for keep_names, names in ((False, ("0", "1")), (True, ("x.wav", "y.wav"))):
+        write_predictions(tmp_path / "k.safetensors", [kept], keep_names=keep_names)
+        [read] = read_predictions(tmp_path / "k.safetensors")
+        assert (read.has_names, read.group_names) == (keep_names, names)
+
+
 def test_no_predictions_leave_no_file(tmp_path: Path) -> None:
     write_predictions(tmp_path / "k.safetensors", [])
     assert not [*tmp_path.iterdir()]

@@ -16,7 +16,7 @@ from ablate.report.stats.contrast import Contrast, Term
 from ablate.runs.predictions import Part
 
 Numbers = NDArray[np.float64]
-Key = tuple[str, str]  # task, and digest of its clips: the same clips are paired
+Key = tuple[str, str]  # tasks, and digest of their clips: the same clips are paired
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def compute_difference_influences(
     """Computes the influence of each group of clips on the difference of each seed.
 
     Returns:
-        seed -> (task, clips) -> (groups,), in points; None if a run has no predictions.
+        seed -> (tasks, clips) -> (groups,), in points; None if a run has no predictions.
     """
     pairs = [pair for pair in contrast.pairs if pair.differences]
     by_seed: dict[int, dict[Key, Numbers]] = {}
@@ -144,7 +144,7 @@ def _add_influences(
         if not influences:
             return False
         for key, values in influences.items():
-            scaled = factor * term.weight / len(influences) * values
+            scaled = factor * term.weight * values
             summed[key] = summed[key] + scaled if key in summed else scaled
     return bool(terms)
 

@@ -186,10 +186,7 @@ def _compute_clip_variance(runs: Sequence[TrialResult]) -> float | None:
     loaded = [trial.run.load_influences(*trial.probe_key) for trial in runs]
     if not loaded or not all(loaded):
         return None
-    return fmean(
-        sum(map(compute_clip_variance, influences.values())) / len(influences) ** 2
-        for influences in loaded
-    )
+    return fmean(sum(map(compute_clip_variance, influences.values())) for influences in loaded)
 
 
 def _build_component(source: str, squared: float | None, basis: str) -> dict[str, Any]:
