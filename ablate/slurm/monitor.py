@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,13 +83,18 @@ class IdleTimeout:
 
     A process works on a run if it holds the run's lock on this machine, or if the run's heartbeat
     changes between two updates.
+
+    Args:
+        idle: Seconds without work after which it expires.
+        clock: Returns the time in seconds.
     """
 
-    def __init__(self, idle: float) -> None:
+    def __init__(self, idle: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.has_expired = False
         self._idle = idle
+        self._clock = clock
         self._heartbeats = HeartbeatMonitor()
-        self._active_at = time.monotonic()
+        self._active_at = clock()
 
     def update(self, runs: Iterable[Path]) -> bool:
         """Examines the runs and returns whether the timeout has expired.
@@ -100,11 +105,11 @@ class IdleTimeout:
         runs = list(runs)
         active = [self._is_active(folder) for folder in runs]  # a list: each heartbeat is recorded
         if any(active):
-            self._active_at = time.monotonic()
-        elif time.monotonic() - self._active_at >= self._idle:
+            self._active_at = self._clock()
+        elif self._clock() - self._active_at >= self._idle:
             jobs = slurm_queue.find_last_jobs(runs).values()
             self.has_expired = not slurm_queue.may_be_queued(jobs)
-            self._active_at = time.monotonic()
+            self._active_at = self._clock()
         return self.has_expired
 
     def format_message(self, plans: Iterable[StudyPlan]) -> str:

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -200,9 +199,7 @@ def test_a_signalled_job_stops_waiting_for_another_machines_heartbeat(
     write_record(folder, "running", host="another machine")
     waiting = job(folder)
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR2)).start()
-    started = time.monotonic()
-    assert not waiting.run()
-    assert time.monotonic() - started < 10
+    assert not waiting.run()  # else it would take the run over once the heartbeat is stale
     assert requeued.read_text() == "requeue 7\n"
     assert read_record(folder).state == "running"
 

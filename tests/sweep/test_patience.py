@@ -5,6 +5,7 @@ import json
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +100,22 @@ def test_an_entry_of_a_journal_is_written_once_although_the_disk_failed(tmp_path
     assert [json.loads(line)["n"] for line in file.read_text().splitlines()] == [0, 1]
 
 
+def wait_until(is_true: Callable[[], bool]) -> None:
+    """Waits for up to two minutes until a condition is true."""
+    for _ in range(6000):
+        if is_true():
+            return
+        time.sleep(0.02)
+    pytest.fail("nothing happened for two minutes")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 def test_a_search_goes_on_after_a_restart_of_postgresql(
-    server: Server, tmp_path: Path, number: signal.Signals
+    server: Server, tmp_path: Path, number: signal.Signals, caplog: pytest.LogCaptureFixture
 ) -> None:
     space = read_space(from_plain(SPACE, "study.yaml"))
     errors: list[BaseException] = []
+    completed: list[int] = []
     storages = [open_storage(server.url, tmp_path / "journal") for _ in range(3)]
 
     def work(storage: Any) -> None:
@@ -117,6 +128,7 @@ def test_a_search_goes_on_after_a_restart_of_postgresql(
                 if point is not None:
                     time.sleep(0.02)
                     search.complete(point, [float(point.number)], {})
+                    completed.append(point.number)
         except BaseException as error:
             errors.append(error)
             raise
@@ -124,10 +136,12 @@ def test_a_search_goes_on_after_a_restart_of_postgresql(
     threads = [threading.Thread(target=work, args=(storage,)) for storage in storages]
     for thread in threads:
         thread.start()
-    for _ in range(2):
-        time.sleep(1.0)
+    for share in (1 / 4, 1 / 2):
+        wait_until(lambda least=share * POINTS: len(completed) >= least)
         server.stop(number)
-        time.sleep(2.0)
+        before = caplog.text.count("does not answer")
+        # the search notices, and waits
+        wait_until(lambda before=before: caplog.text.count("does not answer") > before)
         server.start(str(find_program("postgres")))
     for thread in threads:
         thread.join(120)
