@@ -84,7 +84,10 @@ def build_task_table(results: Results, ranking: Ranking | None) -> Table:
             rows.append({**build_variant_cells(results, levels), **scores, **rank})
     caption = "Mean over seeds, in percent. Mean rank: 1 is best, ties share a rank."
     if ranking and ranking.critical_difference is None:
-        caption += f" A test of ranks needs {MIN_TASKS} tasks and {MIN_VARIANTS} variants."
+        caption += (
+            f" Ranks are tested from {MIN_TASKS} tasks and {MIN_VARIANTS} variants on; with fewer, "
+            "the chi-squared approximation of Friedman's test is poor."
+        )
     return Table(
         name="tasks",
         title="Tasks and mean ranks",
