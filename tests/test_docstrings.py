@@ -26,7 +26,8 @@ def list_unknown_arguments(text: str) -> Iterator[str]:
 
 
 def test_an_argument_that_a_function_does_not_have_is_found() -> None:
-    text = 'def f(seeds):\n    """Counts.\n\n    Args:\n        seeds: all.\n        level: one.\n    """'
+    lines = ("def f(seeds):", '    """Counts.', "", "    Args:", "        seeds: all.")
+    text = "\n".join([*lines, "        level: one.", '    """'])
     assert list(list_unknown_arguments(text)) == ["f: level"]
 
 
