@@ -183,6 +183,7 @@ def _format_seed_count(n: int, planned: int) -> str:
 def _build_table(verdicts: Sequence[Verdict], *, name: str, title: str, caption: str) -> Table:
     levels = [verdict.interval_alpha for verdict in verdicts]
     interval = f"{format_coverage(*levels)} interval" if levels else "interval"
+    has_gains = any(verdict.contrast.measure == "gain" for verdict in verdicts)
     return Table(
         name=name,
         title=title,
@@ -194,7 +195,7 @@ def _build_table(verdicts: Sequence[Verdict], *, name: str, title: str, caption:
             Column(head=interval, format=interval_cell("difference")),
             Column(head="p", format=p_cell("p_holm")),
             Column(head="seeds", format=lambda row: _format_seed_count(row["n"], row["planned"])),
-            Column(head="measure", format=text_cell("measure"), text=True, brief=False),
+            Column(head="measure", format=text_cell("measure"), text=True, brief=has_gains),
             Column(head="p equivalent", format=p_cell("p_equivalent_holm"), brief=False),
             Column(head="p interaction", format=p_cell("p_interaction"), brief=False),
             Column(head="g", format=number_cell("effect_size", 2, signed=True), brief=False),

@@ -47,6 +47,7 @@ def build_task_contrast_table(
         }
         for each in contrasts
     ]
+    has_gains = any(each.contrast.measure == "gain" for each in contrasts)
     return Table(
         name="task_contrasts",
         title="Contrasts on each task",
@@ -62,7 +63,7 @@ def build_task_contrast_table(
                 format=interval_cell("difference"),
             ),
             Column(head="seeds", format=lambda row: str(row["n"])),
-            Column(head="measure", format=text_cell("measure"), text=True, brief=False),
+            Column(head="measure", format=text_cell("measure"), text=True, brief=has_gains),
         ),
         rows=tuple(rows),
     )
