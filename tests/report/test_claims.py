@@ -27,7 +27,8 @@ def decide(study: Results, *, gain: float, score: float, of_block: float = 0.0) 
     trials = []
     for trial in study.trials:
         is_square, shift = trial.levels["patchifier"] == "squares", NOISE[trial.seed]
-        extra = of_block * (trial.levels["masker"] == "block")
+        # without a spread there is no test of the interaction
+        extra = of_block * (trial.levels["masker"] == "block") * (0.985 + 0.01 * trial.seed)
         final = 50 + trial.seed + (score + extra + shift) * is_square
         start = 30 + trial.seed + (score - gain) * is_square
         trials.append(replace(trial, score=final, random_init_score=start))

@@ -108,7 +108,7 @@ def test_the_answer_comes_first(written: Written) -> None:
     lines = written[0].report.joinpath("report.md").read_text().splitlines()
     assert lines[0].startswith("# Does the shape of the mask matter")
     assert lines[2].startswith("6 encoders were trained without labels")
-    assert lines[4].startswith("**masker: curriculum and random are equivalent; block against")
+    assert lines[4].startswith("**masker: curriculum and random are equivalent by knn")
     assert lines[6].startswith("**patchifier: ")
     page = written[2].page.read_text()
     parts = ("<h1>", 'class="lead"', 'class="answer"', "<h2>", "<svg", "<table")
