@@ -18,14 +18,14 @@ def list_unknown_arguments(text: str) -> Iterator[str]:
         if documented is None:
             continue
         signature = node.args
-        known = [*signature.posonlyargs, *signature.args, *signature.kwonlyargs]
-        known += [argument for argument in (signature.vararg, signature.kwarg) if argument]
+        accepted = [*signature.posonlyargs, *signature.args, *signature.kwonlyargs]
+        accepted += [argument for argument in (signature.vararg, signature.kwarg) if argument]
         names = re.findall(r"^ {4}\*{0,2}`?(\w+)`?:", documented[1], flags=re.MULTILINE)
-        own = {argument.arg for argument in known}
+        own = {argument.arg for argument in accepted}
         yield from (f"{node.name}: {name}" for name in names if name not in own)
 
 
-def test_an_argument_that_a_function_does_not_have_is_found() -> None:
+def test_an_argument_that_a_function_does_not_have_is_reported() -> None:
     lines = ("def f(seeds):", '    """Counts.', "", "    Args:", "        seeds: all.")
     text = "\n".join([*lines, "        level: one.", '    """'])
     assert list(list_unknown_arguments(text)) == ["f: level"]

@@ -210,7 +210,7 @@ def test_multilabel_tasks_are_scored_by_mean_average_precision():
         assert mean_average_precision(kept.predicted[0], kept.truth) == pytest.approx(expected)
 
 
-def test_recordings_in_several_tasks_are_found():
+def test_recordings_in_several_tasks_are_detected():
     def build(*named: tuple[str, str, str]) -> ClipTable:
         return ClipTable.from_clips(ClipInfo(*each, split="test") for each in named)
 

@@ -122,7 +122,7 @@ def with_baselines(results: Results) -> Results:
     return replace(results, trials=trials)
 
 
-def test_a_word_about_one_baseline_is_not_given_to_another(study: Results) -> None:
+def test_a_word_about_one_baseline_is_not_used_for_another(study: Results) -> None:
     drawn = with_baselines(with_differences(study, EARLY))
 
     def decide(*counts: int) -> Verdict:

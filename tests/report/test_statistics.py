@@ -57,7 +57,7 @@ def test_no_statistic_is_nan(values: list[float], several: list[list[float]]) ->
 
 
 @given(seeds, st.floats(0.1, 5.0))
-def test_an_equivalence_is_shown_if_its_interval_lies_within_the_margin(
+def test_two_levels_are_equivalent_if_their_narrow_interval_lies_within_the_margin(
     values: list[float], margin: float
 ) -> None:
     estimate = estimate_mean(values, alpha=0.05)

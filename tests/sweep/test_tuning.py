@@ -323,7 +323,7 @@ def test_an_unreachable_storage_is_reported_in_time(
         monkeypatch.setenv("DB_PASSWORD", "secret")
         monkeypatch.setattr(patience, "OPEN_SECONDS", 1.0)
         assert run(f"sweep.storage={url}") == study.FAILED
-        # of them 5 s wait for the storage; one that was used before is waited for 300 s
+        # 5 s of them wait for the storage; the limit for one that was used before is 300 s
         assert time.monotonic() - started < 200
     output = capsys.readouterr().err
     assert f"storage postgresql+psycopg://127.0.0.1:{port}/x failed" in output
