@@ -25,8 +25,8 @@ def find_opposite_score(verdict: Verdict, margin: float) -> Estimate | None:
     if score.mean is None:
         return None
     is_large = abs(score.mean) >= margin
-    is_shown = score.low is not None and score.high is not None and score.low * score.high > 0
+    excludes_zero = score.low is not None and score.high is not None and score.low * score.high > 0
     if verdict.word in ("better", "worse"):
         is_other_side = (score.mean > 0) != (verdict.word == "better")
-        return score if is_other_side and (is_large or is_shown) else None
-    return score if verdict.word == "equivalent" and is_large and is_shown else None
+        return score if is_other_side and (is_large or excludes_zero) else None
+    return score if verdict.word == "equivalent" and is_large and excludes_zero else None
