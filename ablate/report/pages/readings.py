@@ -39,22 +39,18 @@ def warn_of_other_readings(
         word = words.get(sides) if row["judged"] else None
         differences = get_differences(row)
         side = get_side_of_zero(differences.pop(own))
-        significant = {
-            name: bounds for name, bounds in differences.items() if get_side_of_zero(bounds)
-        }
+        clear = {name: bounds for name, bounds in differences.items() if get_side_of_zero(bounds)}
         name = f"{format_contrast(row)} ({row['where']}, by {row['measure']})"
         measured = f"{format_difference(row, own)} by {own}"
         if word == "equivalent":
-            beyond = {
-                key: each for key, each in significant.items() if abs(each[0] or 0.0) >= margin
-            }
+            beyond = {key: each for key, each in clear.items() if abs(each[0] or 0.0) >= margin}
             begin = f"{name} is equivalent by the study's own score ({measured}), but differs by "
             if beyond:
                 yield f"{begin}{margin:g} points or more by {_list(row, beyond, differences)}."
         elif word == "undecided" or not side:
             begin = f"{name} is not shown to differ by the study's own score ({measured}), but its "
-            if significant:
-                yield f"{begin}interval excludes zero by {_list(row, significant, differences)}."
+            if clear:
+                yield f"{begin}interval excludes zero by {_list(row, clear, differences)}."
         elif row["other_sign"]:
             basis = ", on which the verdict is based" if row["judged"] else ""
             yield (
