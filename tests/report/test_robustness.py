@@ -134,7 +134,7 @@ def test_an_undecided_contrast_names_the_readings_that_show_a_difference(
     shift(masks, 30.0, probe="linear", pooling="mean_std", masker="block")
     assert compute_verdicts(masks.results())[0].word == "undecided"
     caveats = write_report(plan, masks.runs, masks.report).caveats
-    [line] = [line for line in caveats if "is not shown to differ by the study's own" in line]
+    [line] = [line for line in caveats if "is undecided by the study's own score" in line]
     assert "by linear.mean_std" in line
     assert not [line for line in caveats if "the opposite sign" in line]
 

@@ -47,10 +47,12 @@ def warn_of_other_readings(
             begin = f"{name} is equivalent by the study's own score ({measured}), but differs by "
             if beyond:
                 yield f"{begin}{margin:g} points or more by {_list(row, beyond, differences)}."
-        elif word == "undecided" or not side:
-            begin = f"{name} is not shown to differ by the study's own score ({measured}), but its "
+        elif word == "undecided" or (word is None and not side):
+            begin = (
+                f"{name} is {word or 'not shown to differ'} by the study's own score ({measured})"
+            )
             if clear:
-                yield f"{begin}interval excludes zero by {_list(row, clear, differences)}."
+                yield f"{begin}; its interval excludes zero by {_list(row, clear, differences)}."
         elif row["other_sign"]:
             basis = ", on which the verdict is based" if row["judged"] else ""
             yield (
