@@ -56,7 +56,7 @@ class Verdict:
     new_study: "NewStudy | None"  # a study on fresh seeds, of a contrast that is undecided
     decided_at: int | None  # number of seeds at the deciding look; None if seeds are fixed
     notes: tuple[str, ...]
-    # of a contrast by gain: the difference in final score, if it contradicts the word
+    # if the contrast is by gain: the difference in final score, if it contradicts the word
     opposite_score: Estimate | None = None
 
     @cached_property

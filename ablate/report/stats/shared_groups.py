@@ -18,9 +18,9 @@ class TaskInfluences:
     """The influence of each group of clips on the score of one task."""
 
     task: str
-    digest: str  # of its clips
+    digest: str  # identifies its clips
     values: Numbers  # (groups,), in points of the score of the task
-    names: tuple[str, ...]  # of the groups, (groups,); empty if each clip is a group without a name
+    names: tuple[str, ...]  # (groups,); empty if each clip is a group without a name
 
 
 def join_tasks(tasks: Sequence[TaskInfluences]) -> dict[tuple[str, str], Numbers]:
