@@ -57,7 +57,7 @@ def test_page_and_findings_have_them_folded_and_without_verdicts(reported: Study
     assert "<summary>Show contrasts on each task</summary>" in page
     text = (reported.report / "report.md").read_text()
     assert "No part of the verdicts: the intervals are corrected neither" in " ".join(text.split())
-    table = (reported.report / "tables" / "task_contrasts.csv").read_text()
+    table = (reported.report / "tables" / "task-contrasts.csv").read_text()
     assert "p_holm" not in table
     assert "verdict" not in table
 

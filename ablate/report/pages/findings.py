@@ -59,7 +59,7 @@ def build_findings(results: Results, page: ReportPage) -> Findings:
         caveats=list(page.caveats),
         mask_warnings=list_overlap_warnings(results),
         margin=results.plan.report.equivalence_margin,
-        task_contrasts=[TaskContrastFinding(**row) for row in tables["task_contrasts"]],
+        task_contrasts=[TaskContrastFinding(**row) for row in tables["task-contrasts"]],
     )
 
 

@@ -49,7 +49,7 @@ def build_task_contrast_table(
     ]
     has_gains = any(each.contrast.measure == "gain" for each in contrasts)
     return Table(
-        name="task_contrasts",
+        name="task-contrasts",
         title="Contrasts on each task",
         caption="The contrasts above on each task by itself, in points, paired by seed; a verdict "
         f"is on the mean over tasks. {WITHOUT_VERDICT}. For a verdict on one task, plan a study of "
