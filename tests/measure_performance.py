@@ -1,35 +1,43 @@
-"""Measures what was made faster, and writes the table of `docs/performance.md`.
+"""Measures ratios of times, and writes the tables of `docs/performance.md`.
 
-`python -m tests.measure_performance`, one to two minutes. CPU time is compared, in alternation and
-in one run, so that the ratios hold on a busy machine, and roughly on another one.
+`python -m tests.measure_performance [PEERS.json]`, two to three minutes. CPU time is compared, in
+alternation and in one run, so that the ratios hold on a busy machine, and roughly on another one.
+PEERS.json is what `ablate bench peers DIR --json` has printed; without it that table stays.
 """
 
+import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-import numpy as np
-import soundfile
 import torch
 from torch import nn
 
-from ablate.audio.clip_decoding import decode_clip
-from ablate.audio.decoder_pool import DecoderPool
-from ablate.audio.mel import LogMel
-from ablate.audio.sources import Folder
+from ablate.cli.bench_peers import build_sizes
 from ablate.core.git import get_commit
+from ablate.core.records.benchmarks import (
+    LoaderTimingsRequest,
+    MaskerTimingsRequest,
+    NamedMasker,
+    NamedTrial,
+    PeerTimingsReply,
+    StepTimingsRequest,
+)
 from ablate.training.fused_adam import FusedAdam, ParameterGroup
+from ablate.worker.benchmarks.loader import time_loader
+from ablate.worker.benchmarks.maskers import time_maskers
 from ablate.worker.benchmarks.plain_jepa import Block, Sizes
+from ablate.worker.benchmarks.steps import time_steps
+from tests.measure_decoding import list_decoding_ratios, measure_decoding
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-START, END = "<!-- measured -->", "<!-- end -->"
+RATIOS, PEERS, END = "<!-- measured -->", "<!-- peers -->", "<!-- end -->"
 ROUNDS = 7
-CLIPS, SECONDS, RATE = 60, 10, 44100  # the sound to decode
+MASKERS = ("Random", "Spans", "MultiBlock", "UnionComplement")
 
 
 class Ratio(NamedTuple):
@@ -43,14 +51,38 @@ class Ratio(NamedTuple):
 def main() -> None:
     """Measures all rows and writes them into the page."""
     torch.set_num_threads(1)
-    rows = [*measure_adam(), measure_start(), *measure_bf16(), measure_decoding()]
+    for file in sys.argv[1:]:
+        _replace_table(PEERS, _format_peers(json.loads(Path(file).read_text(encoding="utf-8"))))
+    rows = [*measure_adam(), measure_start(), *measure_bf16(), *measure_maskers()]
+    rows += [*measure_steps(), measure_loader()]
+    rows += [Ratio(*row) for row in list_decoding_ratios(measure_decoding())]
     lines = ["| what | measured against | times faster |", "| :--- | :--- | ---: |"]
     lines += [f"| {row.what} | {row.against} | {row.times:.2f} |" for row in rows]
     measured = f"Measured at commit {get_commit()} with torch {torch.__version__}."
-    before, rest = PAGE.read_text(encoding="utf-8").split(START)
-    after = rest.split(END)[1]
-    table = "\n".join((START, *lines, "", measured, END))
-    PAGE.write_text(before + table + after, encoding="utf-8")
+    _replace_table(RATIOS, [*lines, "", measured])
+
+
+def _replace_table(start: str, lines: list[str]) -> None:
+    """Replaces what the page has between a mark and the next end."""
+    before, rest = PAGE.read_text(encoding="utf-8").split(start)
+    after = rest.split(END, 1)[1]
+    PAGE.write_text(before + "\n".join((start, *lines, END)) + after, encoding="utf-8")
+
+
+def _format_peers(content: dict[str, object]) -> list[str]:
+    reply = PeerTimingsReply.from_json(content, "the measurements of peers")
+    heads = ("model", "ablate", "compared with", "per", "times faster", "95 %", "rounds")
+    lines = [f"| {' | '.join(heads)} |", "| :--- | :--- | :--- | :--- | ---: | ---: | ---: |"]
+    for timing in reply.timings:
+        low, high = timing.interval
+        texts = (timing.size, timing.ours, timing.peer, timing.per)
+        numbers = (f"{timing.ratio:.2f}", f"{low:.2f} to {high:.2f}", str(timing.rounds))
+        lines.append(f"| {' | '.join((*texts, *numbers))} |")
+    measured = (
+        f"Batches of {reply.batch} in {reply.precision}, {reply.threads} thread, torch "
+        f"{reply.torch}, on {_read_cpu_name()}."
+    )
+    return [*lines, "", measured]
 
 
 def compare(one: Callable[[], object], other: Callable[[], object], repeats: int) -> float:
@@ -111,34 +143,47 @@ def measure_bf16() -> Iterator[Ratio]:
         yield Ratio(what, f"fp32 on {_read_cpu_name()}", times)
 
 
-def measure_decoding() -> Ratio:
-    """Compares receiving a clip with decoding it: so many processes can decode for one store."""
-    with tempfile.TemporaryDirectory() as name:
-        source, front_end = _write_sounds(Path(name)), LogMel()
-        indices = [*range(CLIPS)]
+def measure_maskers() -> Iterator[Ratio]:
+    """Compares drawing masks with one uniform draw of as many random numbers."""
+    named = tuple(NamedMasker(name=n, settings={"type": f"maskers.{n}"}) for n in MASKERS)
+    request = MaskerTimingsRequest(maskers=named, grid=(8, 64), batch=256, loop=True)
+    reply = time_maskers(request, lambda message: None)
+    for masker in reply.maskers:
+        assert masker.ratio is not None
+        against = "`torch.rand` and `topk`, 256 clips of 8 x 64 patches"
+        yield Ratio(f"drawing masks, `{masker.name}`", against, 1 / masker.ratio)
+    blocks = reply.maskers[MASKERS.index("MultiBlock")].ratio
+    assert reply.loop is not None
+    assert blocks is not None
+    yield Ratio("drawing masks, `MultiBlock`", "a loop over clips", reply.loop.ratio / blocks)
 
-        def decode_alone() -> None:
-            for index in indices:
-                for _ in decode_clip(source, front_end, index):
-                    pass
 
-        decode_alone()
-        alone, received = [], []
-        for _ in range(3):
-            started = time.process_time()
-            decode_alone()
-            alone.append(time.process_time() - started)
-            with DecoderPool(source, front_end, indices, 2) as pool:
-                started = time.process_time()
-                for index in indices:
-                    for _ in pool.decode(str(index)):
-                        pass
-                received.append(time.process_time() - started)
-    return Ratio(
-        "receiving a clip from a decoding process",
-        f"decoding it, {SECONDS} s of {RATE / 1000:g} kHz FLAC",
-        median(alone) / median(received),
-    )
+def measure_steps() -> Iterator[Ratio]:
+    """Compares a step on packed blocks with ones that pad or cut their contexts."""
+    trial = _build_small_trials()[1]
+    variants = [
+        NamedTrial(name=batching, settings={**trial.settings, "batching": batching})
+        for batching in ("pack", "pad", "truncate_first")
+    ]
+    request = StepTimingsRequest(variants=tuple(variants), device="cpu", seconds=10)
+    times = {s.name: s.milliseconds for s in time_steps(request, lambda message: None).steps}
+    for batching in ("pad", "truncate_first"):
+        what = "a step on blocks, 64 x 2 on 4x8 patches, packed"
+        yield Ratio(what, f"batching `{batching}`", times[batching] / times["pack"])
+
+
+def measure_loader() -> Ratio:
+    """Compares drawing a batch and its masks with a training step on it."""
+    trial = _build_small_trials()[0]
+    loaded = time_loader(LoaderTimingsRequest(trial=trial, device="cpu"))
+    drawing = {t.name: t.milliseconds for t in loaded.timings}["draw, masks included"]
+    request = StepTimingsRequest(variants=(trial,), device="cpu", seconds=5)
+    step = time_steps(request, lambda message: None).steps[0].milliseconds
+    return Ratio("drawing a batch with its masks", "a step on it, 64 x 2 on 4x8", step / drawing)
+
+
+def _build_small_trials() -> tuple[NamedTrial, ...]:
+    return next(iter(build_sizes("cpu").values()))
 
 
 def _build_layers(dim: int, layers: int) -> nn.Sequential:
@@ -157,18 +202,6 @@ def _read_cpu_name() -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else "an unknown CPU"
-
-
-def _write_sounds(folder: Path) -> Folder:
-    """Writes FLAC files and their manifest."""
-    generator = np.random.default_rng(0)
-    lines = ["path,label,split"]
-    for number in range(CLIPS):
-        samples = generator.uniform(-0.3, 0.3, SECONDS * RATE)
-        soundfile.write(folder / f"{number}.flac", samples, RATE)
-        lines.append(f"{number}.flac,a,train")
-    (folder / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return Folder(manifest=str(folder / "manifest.csv"))
 
 
 if __name__ == "__main__":

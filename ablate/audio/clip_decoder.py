@@ -14,8 +14,8 @@ from ablate.audio.source import AbstractSource
 from ablate.audio.store_journal import Journal, Keys
 from ablate.core.cores import count_cores
 
-TRIAL_SECONDS = 2.0  # after which the time that is left is estimated
-MIN_SECONDS_LEFT = 8.0  # a process takes about two seconds to start
+TRIAL_SECONDS = 1.0  # after which the time that is left is estimated
+MIN_SECONDS_LEFT = 6.0  # a process takes about one second to start
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class ClipDecoder:
         self._needed, self._num_done = needed, 0
         self._pool: DecoderPool | None = None
         self._chosen = num_processes is not None
-        self._started = time.monotonic()
+        self._first_done: float | None = None  # when the first clip, which takes longer, was done
         if num_processes:
             self._pool = DecoderPool(source, front_end, needed, num_processes)
 
@@ -72,12 +72,16 @@ class ClipDecoder:
 
     def _choose(self) -> None:
         """Starts processes if the clips that are left take long enough."""
-        elapsed, num_left = time.monotonic() - self._started, len(self._needed) - self._num_done
-        if elapsed < TRIAL_SECONDS or not self._num_done:
+        if not self._num_done:
+            return
+        if self._first_done is None:
+            self._first_done = time.monotonic()
+        elapsed, num_left = time.monotonic() - self._first_done, len(self._needed) - self._num_done
+        if elapsed < TRIAL_SECONDS or self._num_done < 2:
             return
         self._chosen = True
         num_cores = count_cores()
-        if num_cores > 1 and elapsed / self._num_done * num_left > MIN_SECONDS_LEFT:
+        if num_cores > 1 and elapsed / (self._num_done - 1) * num_left > MIN_SECONDS_LEFT:
             left = self._needed[self._num_done :]
             self._pool = DecoderPool(self._source, self._front_end, left, num_cores)
 

@@ -1,4 +1,4 @@
-"""Decodes clips for another process, `python -m ablate.audio.decoder`.
+"""Decodes clips for another process, as `python -m ablate.audio.decoding_process`.
 
 It reads one `DecodeOrder` from standard input, and writes for each of its clips the frames and a
 `ClipEnd` to standard output, in the order of the clips.
@@ -64,7 +64,3 @@ def main() -> int:
     except BrokenPipeError:  # the process that builds the store has ended
         os._exit(1)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
