@@ -15,15 +15,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ablate.core.git import ROOT
-from ablate.core.records.plan import FILE_NAME, StudyPlan
+from ablate.core.records.findings import FINDINGS_FILE
+from ablate.core.records.plan import StudyPlan
 from ablate.core.records.report_state import STATE_FILE, ReportState
-from ablate.runs import links
 from ablate.runs.store import SCORES, list_run_folders
 
 LIBRARIES = (
     *("numpy", "pandas", "scipy", "statsmodels", "matplotlib", "jinja2", "pyarrow", "pydantic"),
     *("pillow", "contourpy", "fonttools", "formulaic", "patsy", "plotly"),
 )
+FILES = ("index.html", "report.md", FINDINGS_FILE, "scores.csv", "scores.parquet")
+FOLDERS = ("tables", "figures")
 READ = (".json", ".jsonl")  # files of a run that a report reads, beside all files of its scores
 
 
@@ -51,21 +53,15 @@ def compute_inputs_digest(plan: StudyPlan, runs: Path, folder: Path) -> str:
     """Returns the digest of everything that a report is made of; arguments as above."""
     digest = hashlib.blake2b(digest_size=16)
     for part in _list_inputs(plan, runs, folder):
-        digest.update(f"{len(part)} {part}".encode())
+        digest.update(f"{len(part)} {part}".encode(errors="surrogatepass"))
     return digest.hexdigest()
 
 
 def list_report_files(folder: Path) -> dict[str, str]:
-    """Returns the digests of the files of a report by their path in its folder.
-
-    The plan and the links to runs are written by every session, so they are left out.
-    """
-    left_out = (FILE_NAME, STATE_FILE, links.FOLDER)
-    return {
-        path.relative_to(folder).as_posix(): _compute_digest(path)
-        for path in _list_files(folder)
-        if path.relative_to(folder).parts[0] not in left_out
-    }
+    """Returns the digests of the files of a report by their path in its folder."""
+    files = [folder / name for name in FILES if (folder / name).is_file()]
+    files += [path for name in FOLDERS for path in _list_files(folder / name)]
+    return {path.relative_to(folder).as_posix(): _compute_digest(path) for path in files}
 
 
 def _list_inputs(plan: StudyPlan, runs: Path, folder: Path) -> Iterator[str]:
@@ -93,7 +89,9 @@ def _compute_code_digest(package: Path) -> str:
     """Returns the digest of this package, with its templates, as it was first asked for."""
     paths = [path for path in _list_files(package) if path.suffix != ".pyc"]
     lines = [f"{path.relative_to(package)} {_compute_digest(path)}" for path in paths]
-    return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(
+        "\n".join(lines).encode(errors="surrogatepass"), digest_size=16
+    ).hexdigest()
 
 
 def _list_files(folder: Path) -> list[Path]:

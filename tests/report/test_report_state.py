@@ -133,3 +133,9 @@ def test_drawing_reads_no_file_of_a_run_whose_change_is_not_noticed(
         below = path.relative_to(path.parts[0])
         is_log_of_looks = path.parts[0] == "looks"  # part of the plan
         assert is_log_of_looks or below.parts[0] == "probes" or path.suffix in report_state.READ
+
+
+def test_every_file_of_a_report_is_verified(drawn: tuple[StudyBuilder, StudyPlan]) -> None:
+    folder = drawn[0].report
+    written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert set(report_state.list_report_files(folder)) == written - {STATE_FILE}
