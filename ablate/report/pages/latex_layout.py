@@ -55,7 +55,8 @@ def arrange_columns(
 
 def split_rows(layout: TableLayout, rows: Sequence[Row]) -> list[list[Row]]:
     """Splits rows into equally long groups that fit on a page each, with all panels."""
-    lines = [sum(_count_lines(panel, row, rows, layout) for panel in layout.panels) for row in rows]
+    by_panel = [_count_lines(panel, rows, layout) for panel in layout.panels]
+    lines = [sum(counts) for counts in zip(*by_panel, strict=True)]
     fitting = max(PAGE_LINES - HEAD_LINES * len(layout.panels), 1)
     num_pages = math.ceil(sum(lines) / fitting)
     parts: list[list[Row]] = [[]]
@@ -140,10 +141,8 @@ def _measure(text: str) -> float:
     )
 
 
-def _count_lines(
-    panel: Sequence[Column], row: Row, rows: Sequence[Row], layout: TableLayout
-) -> int:
-    """Estimates the lines that a row takes in a panel."""
+def _count_lines(panel: Sequence[Column], rows: Sequence[Row], layout: TableLayout) -> list[int]:
+    """Estimates the lines that each row takes in a panel."""
     weights = compute_weights(panel, rows)
     wrapped = [
         (column, weight)
@@ -151,12 +150,15 @@ def _count_lines(
         if is_wrapped(column, rows)
     ]
     if not wrapped:
-        return 1
+        return [1] * len(rows)
     scale = _SMALL if layout.is_small else 1.0
     fixed = [column for column in panel if not is_wrapped(column, rows)]
     limit = (PAGE_POINTS if layout.is_wide else COLUMN_POINTS) / scale
     mean = (limit - _estimate_points(fixed, rows)) / len(wrapped) - GAP_POINTS
-    return max(
-        math.ceil(_measure(column.format(row)) / max(weight * mean, 1.0))
-        for column, weight in wrapped
-    )
+    return [
+        max(
+            math.ceil(_measure(column.format(row)) / max(weight * mean, 1.0))
+            for column, weight in wrapped
+        )
+        for row in rows
+    ]
