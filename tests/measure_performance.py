@@ -21,15 +21,12 @@ from ablate.cli.bench_peers import build_sizes
 from ablate.core.git import get_commit
 from ablate.core.records.benchmarks import (
     LoaderTimingsRequest,
-    MaskerTimingsRequest,
-    NamedMasker,
     NamedTrial,
     PeerTimingsReply,
     StepTimingsRequest,
 )
 from ablate.training.fused_adam import FusedAdam, ParameterGroup
 from ablate.worker.benchmarks.loader import time_loader
-from ablate.worker.benchmarks.maskers import time_maskers
 from ablate.worker.benchmarks.plain_jepa import Block, Sizes
 from ablate.worker.benchmarks.steps import time_steps
 from tests.measure_decoding import list_decoding_ratios, measure_decoding
@@ -37,7 +34,6 @@ from tests.measure_decoding import list_decoding_ratios, measure_decoding
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 RATIOS, PEERS, END = "<!-- measured -->", "<!-- peers -->", "<!-- end -->"
 ROUNDS = 7
-MASKERS = ("Random", "Spans", "MultiBlock", "UnionComplement")
 
 
 class Ratio(NamedTuple):
@@ -53,8 +49,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for file in sys.argv[1:]:
         _replace_table(PEERS, _format_peers(json.loads(Path(file).read_text(encoding="utf-8"))))
-    rows = [*measure_adam(), measure_start(), *measure_bf16(), *measure_maskers()]
-    rows += [*measure_steps(), measure_loader()]
+    rows = [*measure_adam(), measure_start(), *measure_bf16(), *measure_steps(), measure_loader()]
     rows += [Ratio(*row) for row in list_decoding_ratios(measure_decoding())]
     lines = ["| what | measured against | times faster |", "| :--- | :--- | ---: |"]
     lines += [f"| {row.what} | {row.against} | {row.times:.2f} |" for row in rows]
@@ -141,21 +136,6 @@ def measure_bf16() -> Iterator[Ratio]:
         times = compare(lambda: train(torch.bfloat16), lambda: train(None), 5)
         what = f"bf16, {batch} x {tokens} tokens, {dim} x 4"
         yield Ratio(what, f"fp32 on {_read_cpu_name()}", times)
-
-
-def measure_maskers() -> Iterator[Ratio]:
-    """Compares drawing masks with one uniform draw of as many random numbers."""
-    named = tuple(NamedMasker(name=n, settings={"type": f"maskers.{n}"}) for n in MASKERS)
-    request = MaskerTimingsRequest(maskers=named, grid=(8, 64), batch=256, loop=True)
-    reply = time_maskers(request, lambda message: None)
-    for masker in reply.maskers:
-        assert masker.ratio is not None
-        against = "`torch.rand` and `topk`, 256 clips of 8 x 64 patches"
-        yield Ratio(f"drawing masks, `{masker.name}`", against, 1 / masker.ratio)
-    blocks = reply.maskers[MASKERS.index("MultiBlock")].ratio
-    assert reply.loop is not None
-    assert blocks is not None
-    yield Ratio("drawing masks, `MultiBlock`", "a loop over clips", reply.loop.ratio / blocks)
 
 
 def measure_steps() -> Iterator[Ratio]:
