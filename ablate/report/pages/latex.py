@@ -6,6 +6,7 @@ Columns of text break their lines to fit. The packages booktabs and tabularx are
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ablate.core.io import write_atomically
 from ablate.report.pages.latex_layout import (
@@ -47,6 +48,14 @@ def read_main_table(folder: Path) -> str:
     return f"% {PREAMBLE}\n{others}\n{file.read_text(encoding='utf-8')}"
 
 
+class _SetColumn(NamedTuple):
+    """A column, and how it is set."""
+
+    column: Column
+    is_wrapped: bool  # whether it breaks its lines
+    weight: float  # its width relative to the mean of those that do
+
+
 def write_latex_table(table: Table, *, wide: bool | None = None) -> str:
     """Writes the brief columns of a table as a float with caption, label and note.
 
@@ -60,11 +69,12 @@ def write_latex_table(table: Table, *, wide: bool | None = None) -> str:
     columns = [column for column in table.columns if column.brief]
     layout = arrange_columns(columns, table.rows, wide=wide)
     parts = split_rows(layout, table.rows)
+    set_panels = [_set_columns(panel, table.rows) for panel in layout.panels]
     place = "table*" if layout.is_wide else "table"
     floats = []
     for number, rows in enumerate(parts, start=1):
         count = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
-        panels = [_write_panel(panel, rows, table.rows) for panel in layout.panels]
+        panels = [_write_panel(columns, rows) for columns in set_panels]
         lines = (
             rf"\begin{{{place}}}[tp]",
             r"\centering",
@@ -85,33 +95,39 @@ def write_latex_table(table: Table, *, wide: bool | None = None) -> str:
     return "\n".join(floats)
 
 
-def _write_panel(columns: Sequence[Column], rows: Sequence[Row], all_rows: Sequence[Row]) -> str:
-    """Writes some columns of some rows; all rows decide how each column is set."""
-    weights = compute_weights(columns, all_rows)
-    alignment = "".join(
-        _align(column, all_rows, weight) for column, weight in zip(columns, weights, strict=True)
-    )
+def _set_columns(columns: Sequence[Column], rows: Sequence[Row]) -> list[_SetColumn]:
+    """Decides by all rows how each column is set, once for all parts of a table."""
+    weights = compute_weights(columns, rows)
+    return [
+        _SetColumn(column, is_wrapped(column, rows), weight)
+        for column, weight in zip(columns, weights, strict=True)
+    ]
+
+
+def _write_panel(columns: Sequence[_SetColumn], rows: Sequence[Row]) -> str:
+    """Writes some columns of some rows."""
+    alignment = "".join(map(_align, columns))
     kind, width = ("tabularx", r"{\linewidth}") if "X" in alignment else ("tabular", "")
     return "\n".join(
         (
             rf"\begin{{{kind}}}{width}{{{alignment}}}",
             r"\toprule",
-            _join(map(_write_head, columns)),
+            _join(_write_head(one.column) for one in columns),
             r"\midrule",
-            *(_join(_write_cell(column, row, all_rows) for column in columns) for row in rows),
+            *(_join(_write_cell(one, row) for one in columns) for row in rows),
             r"\bottomrule",
             rf"\end{{{kind}}}",
         )
     )
 
 
-def _align(column: Column, rows: Sequence[Row], weight: float) -> str:
+def _align(one: _SetColumn) -> str:
     """Returns how a column is set: numbers to the right, text to the left, broken if long."""
-    if not column.text:
+    if not one.column.text:
         return "r"
-    if not is_wrapped(column, rows):
+    if not one.is_wrapped:
         return "l"
-    return rf">{{\hsize={weight:.3f}\hsize\raggedright\arraybackslash}}X"
+    return rf">{{\hsize={one.weight:.3f}\hsize\raggedright\arraybackslash}}X"
 
 
 def _write_head(column: Column) -> str:
@@ -122,9 +138,9 @@ def _write_head(column: Column) -> str:
     return rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{broken}\end{{tabular}}"
 
 
-def _write_cell(column: Column, row: Row, rows: Sequence[Row]) -> str:
-    text = column.format(row)
-    if not is_wrapped(column, rows):
+def _write_cell(one: _SetColumn, row: Row) -> str:
+    text = one.column.format(row)
+    if not one.is_wrapped:
         return escape_latex(text)
     words = [r"\allowbreak{}".join(map(escape_latex, split_word(word))) for word in text.split()]
     return " ".join(words)
