@@ -18,7 +18,7 @@ from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
 from ablate.audio.store_journal import Journal
 
-ROUNDS = 3
+ROUNDS = 5
 CLIPS, SECONDS, RATE = 100, 10, 44100  # the sound to decode
 KEY = np.zeros(2, dtype=np.uint64)
 
