@@ -152,7 +152,7 @@ def test_the_numbers_in_the_tables_of_findings_are_those_of_the_published_report
     [
         ("patching_again_speech", "strips_same_tokens", "better", "without training by {} points"),
         ("span_length_small_speech", "ms40", "undecided", "another does not show (+{})"),
-        ("moved_clips_speech", "random, moved", "worse", "are {} points below log-mel"),
+        ("moved_clips_speech", "random, moved", "worse", "they are {} points below log-mel"),
     ],
 )
 def test_distances_to_the_strongest_baseline_in_the_readme_are_those_of_the_published_reports(

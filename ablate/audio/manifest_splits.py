@@ -47,6 +47,11 @@ class SplitOptions:
         others = (self.group, self.split_by, self.folds)
         if self.test is not None and any(option is not None for option in others):
             raise ValueError("`test` excludes `group`, `split_by` and `folds`; leave them out")
+        if self.test is not None and (self.shares != DEFAULT_SHARES or self.seed):
+            raise ValueError("`test` names the test clips; leave `shares` and `seed` out")
+        for name in ("group", "split_by", "test", "valid"):
+            if getattr(self, name) == "":
+                raise ValueError(f"`{name}` is empty, which matches every path; leave it out")
         if min(self.shares) < 0 or not self.shares[0] or not self.shares[2]:
             shares = ":".join(f"{share:g}" for share in self.shares)
             raise ValueError(

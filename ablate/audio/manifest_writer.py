@@ -127,8 +127,8 @@ def _split(folder: Path, rows: Sequence[Row], options: SplitOptions | None) -> s
     unsplit = [row for row in rows if row.get("split") == ""]
     if not unsplit and options not in (None, SplitOptions()):
         raise ValueError(
-            f"`{folder}` has splits of its own; leave `group`, `split_by`, `shares`, `folds` and "
-            "`seed` out"
+            f"`{folder}` has splits of its own; leave `group`, `split_by`, `shares`, `test`, "
+            "`valid`, `folds` and `seed` out"
         )
     if not unsplit:
         return ""

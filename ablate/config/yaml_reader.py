@@ -66,8 +66,10 @@ def _describe_yaml_error(error: Exception, text: str) -> tuple[int | None, str]:
     if isinstance(error, MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         problem = "a tab; YAML is indented with spaces" if "\\t" in error.problem else error.problem
-        if "expected <block end>" in problem or "mapping values are not allowed" in problem:
+        if "expected <block end>" in problem:
             problem += "; is this line, or the one above it, indented as its neighbours are?"
+        if "mapping values are not allowed" in problem:
+            problem += "; a text with `: ` needs quotes, and lines of one section one indentation"
         return mark.line + 1 if mark else None, f"not YAML: {problem}"
     if isinstance(error, ReaderError):
         line = text.count("\n", 0, error.position) + 1

@@ -5,9 +5,11 @@ import os
 import re
 import shlex
 import subprocess
+import urllib.error
 import urllib.request
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from rich.console import Console
@@ -68,8 +70,21 @@ def notify(target: str, study: str, exit_code: int, reports: Path, console: Cons
             _post(target, end)
         else:
             _run(target, end)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        print_line(console, f"warning: the notification failed: {error}")
+    except (OSError, ValueError, HTTPException, subprocess.SubprocessError) as error:
+        print_line(console, f"warning: the notification failed: {_describe_error(error)}")
+
+
+def _describe_error(error: Exception) -> str:
+    """Describes an error without the target, which may hold a secret."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server answered {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        return str(error.reason)
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"the command returned {error.returncode}"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return type(error).__name__
 
 
 def _describe_end(study: str, exit_code: int, reports: Path) -> StudyEnd:

@@ -1,11 +1,13 @@
 """A command or a webhook is notified that a study has ended."""
 
 import http.server
+import io
 import json
 import threading
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from ablate.executors.progress import create_console
 from ablate.study import run as study
@@ -52,6 +54,19 @@ def test_a_webhook_is_notified_of_the_end_of_a_study(
     assert body["exit_code"] == study.DONE
     assert body["report"] == "reports/masking/index.html"
     assert "masking is done" in body["text"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["http://127.0.0.1:9/S3cret", "http://127.0.0.1:9/S3cret part", "false S3cret", "/no/S3cret"],
+)
+def test_a_failed_notification_is_a_warning_that_does_not_repeat_the_target(
+    tmp_path: Path, target: str
+) -> None:
+    written = io.StringIO()
+    notify(target, "masking", study.DONE, tmp_path, Console(file=written))
+    assert "warning: the notification failed" in written.getvalue()
+    assert "S3cret" not in written.getvalue()
 
 
 def test_a_target_whose_variable_is_not_set_is_an_error_before_work_starts(
