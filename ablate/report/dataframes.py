@@ -37,7 +37,8 @@ class StudyResults:
     def scores(self) -> pd.DataFrame:
         """One row per trial, kind of run, task, probe and pooling; `valid` and `test` in percent.
 
-        The kind of run is jepa, random_init or mel_statistics.
+        The kind of run is jepa, random_init or mel_statistics; or confirmation or crossing, a
+        trained encoder that no main verdict uses.
         """
         return self.results.scores()
 

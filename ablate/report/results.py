@@ -95,6 +95,11 @@ class Results:
     crossing_trials: tuple[TrialResult, ...] = ()  # share a varied seed with another trial
 
     @property
+    def all_trials(self) -> tuple[TrialResult, ...]:
+        """Every trial that was planned; those that enter no verdict of the study come last."""
+        return (*self.trials, *self.confirmation_trials, *self.crossing_trials)
+
+    @property
     def factors(self) -> tuple[str, ...]:
         """The names of the factors, in the order of the study."""
         return tuple(self.plan.factors)
@@ -119,9 +124,10 @@ class Results:
         """Returns one row per trial, kind of run, task, probe and pooling.
 
         The kind is jepa, random_init (several, if gains subtract the mean of some) or
-        mel_statistics. Scores `valid` and `test` are in percent.
+        mel_statistics; or confirmation or crossing, a trained encoder that no main verdict uses.
+        Scores `valid` and `test` are in percent.
         """
-        rows = [row for trial in self.trials for row in _list_score_rows(trial, self.factors)]
+        rows = [row for trial in self.all_trials for row in _list_score_rows(trial, self.factors)]
         columns = [get_factor_column(factor) for factor in self.factors]
         first, rest = list(RESERVED[:1]), list(RESERVED[1:])
         return pd.DataFrame(rows, columns=[*first, *columns, *rest])
@@ -243,12 +249,13 @@ def _build_trial_result(
 def _list_score_rows(trial: TrialResult, factors: tuple[str, ...]) -> Iterator[dict[str, object]]:
     levels = get_levels(trial, factors)
     inits = (trial.plan.random_init, *trial.plan.further_inits)
+    further = "confirmation" if trial.plan.confirms else "crossing" if trial.plan.crosses else None
     runs = [
-        ("jepa", trial.fingerprint, trial.run),
+        (further or "jepa", trial.fingerprint, trial.run),
         *(("random_init", *init) for init in zip(inits, trial.random_inits, strict=False)),
         ("mel_statistics", trial.plan.statistics, trial.mel_statistics),
     ]
-    for kind, fingerprint, run in runs:
+    for kind, fingerprint, run in runs[:1] if further else runs:
         for score in run.scores:
             yield {
                 "variant": format_variant(levels),

@@ -8,6 +8,7 @@ from typing import Any
 from ablate.config.design import BASELINE
 from ablate.config.tree import find_differences, to_flow_yaml
 from ablate.core.records.plan import DataSummary, MatchedSetting, StudyPlan, TrialEntry
+from ablate.core.seeds import SETTINGS
 from ablate.design import dedupe, warnings
 from ablate.runs import store
 from ablate.runs.cleanup import format_bytes
@@ -120,7 +121,7 @@ def format_preview(plan: StudyPlan, runs: Path) -> list[str]:
     baseline = max(
         reversed(variants.values()), key=lambda trial: _count_baseline_levels(trial, plan)
     )
-    settings = {key: value for key, value in baseline.settings.items() if key != "seed"}
+    settings = {key: v for key, v in baseline.settings.items() if key not in SETTINGS.values()}
     lines = ["baseline:", *(f"  {key}: {to_flow_yaml(value)}" for key, value in settings.items())]
     lines.append("variants (baseline first):")
     for trial in sorted(reversed(variants.values()), key=lambda trial: trial is not baseline):

@@ -14,6 +14,7 @@ from ablate.runs.pending import PendingWork
 from ablate.runs.preview import estimate_kept_bytes
 from ablate.study.clip_noise import describe_clip_noise
 from ablate.study.exit_codes import OverBudgetError
+from ablate.study.interim_looks import count_verdict_seeds
 
 CLEAR_DIFFERENCE = 2.0  # standard deviations; a confirmation should find it
 MORE_SEEDS = 2  # the estimate also names the difference that this many more seeds detect
@@ -90,7 +91,7 @@ def _describe_power(plan: StudyPlan, runs: Path) -> list[str]:
     from ablate.report.stats.decision_rules import compute_look_alpha, read_looks
     from ablate.report.stats.power import compute_detectable_difference  # imports scipy
 
-    seeds = len({trial.seed for trial in plan.trials if not trial.crosses and not trial.confirms})
+    seeds = count_verdict_seeds(plan)
     family = sum(len(levels) - 1 for levels in plan.factors.values())
     levels = min((len(names) for names in plan.factors.values() if len(names) > 1), default=2)
     if seeds < MIN_SEEDS or not family:

@@ -35,6 +35,11 @@ def count_seeds(growth: SeedGrowth, plan: StudyPlan, runs: Path) -> int:
     return max(counts, default=growth.start)
 
 
+def count_verdict_seeds(plan: StudyPlan) -> int:
+    """Returns the number of seeds that verdicts use: those of trials that cross others do not."""
+    return len({*plan.seeds} - {trial.seed for trial in plan.trials if trial.crosses})
+
+
 def with_looks(plan: StudyPlan, growth: SeedGrowth | None, runs: Path) -> StudyPlan:
     """Returns the plan with its looks, declared and undeclared, and with late variants.
 
@@ -49,7 +54,7 @@ def with_looks(plan: StudyPlan, growth: SeedGrowth | None, runs: Path) -> StudyP
 def _count_looks(
     plan: StudyPlan, growth: SeedGrowth | None, runs: Path
 ) -> tuple[RecordedLooks | None, tuple[Look, ...]]:
-    now, recorded = len(plan.seeds), recorded_looks(plan, runs)
+    now, recorded = count_verdict_seeds(plan), recorded_looks(plan, runs)
     if growth is None:
         return None, tuple(look for look in recorded if look.num_seeds < now)
     before = sorted({look.num_seeds for look in recorded if look.max_seeds == growth.max})
@@ -60,7 +65,8 @@ def _count_looks(
 
 def record_look(plan: StudyPlan, runs: Path) -> None:
     """Records that a report of this plan is being written; the same look twice counts once."""
-    look = Look(num_seeds=len(plan.seeds), max_seeds=plan.looks.max_seeds if plan.looks else None)
+    most = plan.looks.max_seeds if plan.looks else None
+    look = Look(num_seeds=count_verdict_seeds(plan), max_seeds=most)
     file = _log_file(plan, runs)
     before = LookLog.find(file)
     looks = before.looks if before else ()

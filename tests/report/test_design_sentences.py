@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ablate.core.records.plan import SeedPurposes
 from ablate.report.pages.methods import write_protocol
 from tests.report.conftest import StudyBuilder
 
@@ -27,3 +28,17 @@ def test_versions_digests_and_paths_are_not_among_the_settings_of_a_probe(
     assert "the probe Logistic (shots 5, views Views (poolings [mean, mean_std]), " in design
     for hidden in ("version", "procedure", "0123", "label_share", "None", "ablate."):
         assert hidden not in design
+
+
+def test_purposes_that_are_held_are_listed_apart_from_those_that_vary(
+    builder: StudyBuilder,
+) -> None:
+    results = builder.results()
+    held = SeedPurposes(varied=("init", "masks"), held=("order", "probe"))
+    design = write_protocol(replace(results, plan=replace(results.plan, separate_seeds=held)))[0]
+    assert "varied: initial weights, masks; held" in design
+    assert "held at one seed in every trial: order of clips, fine-tuning of the probe. " in design
+    assert "only; held: order of clips, fine-tuning of the probe. " in design
+    assert "all trials share the data order; variants of the same seed share every " in design
+    plain = write_protocol(results)[0]
+    assert "variants of the same seed share the data order and every initial weight " in plain

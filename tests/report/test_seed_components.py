@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ablate.core.records.plan import SeedPurposes
 from ablate.report.pages.seed_table import build_seed_table
+from ablate.report.pages.tables import build_failure_table
 from ablate.report.results import Results
 from ablate.report.stats.seed_components import REST, estimate_components
 from ablate.report.stats.verdicts import compute_verdicts
@@ -64,7 +65,7 @@ def test_verdicts_use_trials_without_common_seeds_and_name_what_is_held(
     results = cross(builder.results())
     verdicts = compute_verdicts(results)
     assert {verdict.contrast.num_planned_seeds for verdict in verdicts} == {3}
-    scope = "over new initial weights and order of clips only; masks held"
+    scope = "over new initial weights, order of clips only; held: masks"
     assert all(verdict.notes[-1] == scope for verdict in verdicts)
     init, order, rest, *_ = build_seed_table(results).rows
     assert (init["sd"], order["sd"], rest["sd"]) == pytest.approx((2, 1, 0), abs=1e-5)
@@ -76,3 +77,33 @@ def test_components_are_not_estimated_from_a_part_of_the_trials(builder: StudyBu
     results = replace(results, crossing_trials=(*scored, replace(last, score=None)))
     [row] = build_seed_table(results).rows
     assert row["source"] == "not known: 8 of 9 trials are scored"
+
+
+def test_components_are_not_estimated_if_a_combination_was_not_planned(
+    builder: StudyBuilder,
+) -> None:
+    results = cross(builder.results())
+    results = replace(results, crossing_trials=results.crossing_trials[:-1])
+    [row] = build_seed_table(results).rows
+    assert row["source"] == "not known: 8 of 9 trials are scored"
+
+
+def test_scores_of_crossing_trials_are_listed_under_a_kind_of_their_own(
+    builder: StudyBuilder,
+) -> None:
+    results = cross(builder.results())
+    frame = results.scores()
+    seeds = {kind: set(rows["seed"]) for kind, rows in frame.groupby("kind")}
+    assert seeds["crossing"] == {trial.seed for trial in results.crossing_trials}
+    assert seeds["jepa"] == seeds["random_init"] == {trial.seed for trial in results.trials}
+
+
+def test_a_failed_crossing_trial_is_in_the_table_of_failures(
+    builder: StudyBuilder,
+) -> None:
+    results = cross(builder.results())
+    *scored, last = results.crossing_trials
+    failed = replace(last, score=None, state="failed", reason="nan")
+    results = replace(results, crossing_trials=(*scored, failed))
+    rows = build_failure_table(results).rows
+    assert [(row["seed"], row["reason"]) for row in rows] == [(last.seed, "nan")]

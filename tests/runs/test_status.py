@@ -9,6 +9,7 @@ import pytest
 from ablate.config import loader
 from ablate.core.records.metrics_log import format_line
 from ablate.core.records.plan import MatchedSetting, MissingTask, StudyPlan
+from ablate.core.seeds import SETTINGS
 from ablate.runs.lock import acquire_run
 from ablate.runs.pending import PendingWork
 from ablate.runs.preview import format_preview, format_summary
@@ -123,7 +124,7 @@ def test_token_statistics_follow_their_variant(tmp_path: Path) -> None:
     assert lines[place + 1 : place + 3] == ["    a column every 160 ms", "    and so on"]
 
 
-def test_the_baseline_is_printed_as_yaml_with_all_defaults(tmp_path: Path) -> None:
+def test_the_baseline_is_printed_as_yaml_with_all_defaults_and_no_seeds(tmp_path: Path) -> None:
     planned = plan()
     settings = {
         "masker": {"type": "maskers.Random", "ratio": [0.4, 0.6], "per": "batch"},
@@ -132,7 +133,8 @@ def test_the_baseline_is_printed_as_yaml_with_all_defaults(tmp_path: Path) -> No
         "tiny": 1e-6,
     }
     random, block = planned.trials
-    random = replace(random, settings={**settings, "seed": 0})
+    seeds = {name: number for number, name in enumerate(SETTINGS.values())}
+    random = replace(random, settings={**settings, **seeds})
     planned = replace(planned, trials=(random, block))
     lines = format_preview(planned, tmp_path)
     assert lines[1] == "  masker: {type: maskers.Random, ratio: [0.4, 0.6], per: batch}"

@@ -16,8 +16,10 @@ from ablate.runs.job import RunJob
 from ablate.slurm.options import SlurmOptions
 from ablate.slurm.profile import Profile
 from ablate.slurm.resources import Resources
+from ablate.study import interim_looks
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
+from tests.plans import make_entry, make_plan
 
 STUDY = """\
 study: masking
@@ -195,3 +197,10 @@ def test_invalid_seeds_are_reported_with_their_line(
         loader.load(write(seeds))
     assert str(caught.value).startswith("study.yaml:10: ")
     assert problem in str(caught.value)
+
+
+def test_seeds_that_cross_others_are_not_counted_as_a_look(tmp_path: Path) -> None:
+    trials = [make_entry(f"t{seed}", seed=seed, crosses=seed > 1) for seed in range(6)]
+    interim_looks.record_look(make_plan(*trials), tmp_path)
+    later = make_plan(*(make_entry(f"t{seed}", seed=seed) for seed in range(5)))
+    assert interim_looks.with_looks(later, None, tmp_path).uncorrected == (Look(num_seeds=2),)

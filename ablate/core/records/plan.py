@@ -166,14 +166,14 @@ class SeedPurposes(Item):
 
     @property
     def scope(self) -> str:
-        """What verdicts concern: `over new initial weights only; masks held`; empty for all."""
+        """What verdicts concern: `over new initial weights only; held: masks`; empty for all."""
         if not self.held:
             return ""
         varied, held = (
-            " and ".join(DESCRIPTIONS[purpose] for purpose in purposes)
+            ", ".join(DESCRIPTIONS[purpose] for purpose in purposes)
             for purposes in (self.varied, self.held)
         )
-        return f"over new {varied} only; {held} held"
+        return f"over new {varied} only; held: {held}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,10 @@ from ablate.report.results import Results
 
 # what no user wrote: paths of classes, digests of clips, versions of code
 UNSHOWN_SETTINGS = ("type", "content", "label_procedure", "version")
+SHARED = {
+    "order": "the data order",
+    "init": "every initial weight whose name and shape agree",
+}
 
 
 def write_design(results: Results) -> str:
@@ -21,10 +25,24 @@ def write_design(results: Results) -> str:
     probes = "; or ".join(_format_probe(results.plan.probes[name]) for name in names)
     return (
         f"{design} Every variant was pre-trained with the same {len(seeds)} seeds "
-        f"({', '.join(map(str, seeds))}); variants of the same seed share the data order and "
-        f"every initial weight whose name and shape agree. {_write_seed_purposes(results)}"
+        f"({', '.join(map(str, seeds))}); {_write_shared_draws(results)}. "
+        f"{_write_seed_purposes(results)}"
         f"The score is {format_score_name(results)}: the probe {probes}, in percent on the test "
         "split, averaged over tasks."
+    )
+
+
+def _write_shared_draws(results: Results) -> str:
+    """Writes what all trials draw alike, and what only variants of the same seed do."""
+    separate = results.plan.separate_seeds
+    held = {*separate.held} if separate else set()
+    return "; ".join(
+        f"{who} share {' and '.join(SHARED[purpose] for purpose in purposes)}"
+        for who, purposes in (
+            ("all trials", [purpose for purpose in SHARED if purpose in held]),
+            ("variants of the same seed", [purpose for purpose in SHARED if purpose not in held]),
+        )
+        if purposes
     )
 
 
@@ -37,7 +55,7 @@ def _write_seed_purposes(results: Results) -> str:
         ", ".join(DESCRIPTIONS[purpose] for purpose in purposes) or "nothing"
         for purposes in (separate.varied, separate.held)
     )
-    text = f"Seeds are separate: {varied} vary, {held} is held at one seed in every trial. "
+    text = f"Seeds are separate; varied: {varied}; held at one seed in every trial: {held}. "
     if separate.scope:
         text += f"Every verdict and interval is {separate.scope}. "
     if separate.crossed:

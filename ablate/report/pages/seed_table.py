@@ -64,10 +64,10 @@ def _list_rows(variant: str, trials: Sequence[TrialResult], varied: Sequence[str
     keys = [tuple(_get_seed(trial, purpose) for purpose in varied) for trial in trials]
     seeds = [sorted({key[axis] for key in keys}) for axis in range(len(varied))]
     scored = sum(trial.score is not None for trial in trials)
-    if scored < len(trials):
-        yield _build_row(variant, f"not known: {scored} of {len(trials)} trials are scored", "")
-        return
     scores = np.zeros([len(values) for values in seeds])
+    if scored < scores.size:  # a plan may lack combinations, too
+        yield _build_row(variant, f"not known: {scored} of {scores.size} trials are scored", "")
+        return
     for key, trial in zip(keys, trials, strict=True):
         scores[tuple(s.index(k) for s, k in zip(seeds, key, strict=True))] = trial.score or 0.0
     counts = {name: str(len(values)) for name, values in zip(varied, seeds, strict=True)}

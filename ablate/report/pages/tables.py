@@ -1,5 +1,6 @@
 """Builds the tables of variants, probes and failures."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 from typing import Any
@@ -15,7 +16,13 @@ from ablate.report.pages.table import (
     share_cell,
     text_cell,
 )
-from ablate.report.results import Results, TrialResult, format_variant, get_factor_column
+from ablate.report.results import (
+    Results,
+    TrialResult,
+    format_variant,
+    get_factor_column,
+    get_levels,
+)
 from ablate.report.run import RunResult
 from ablate.report.stats.decision_rules import format_coverage
 from ablate.report.stats.statistics import correct_by_holm, estimate_mean
@@ -174,17 +181,18 @@ def _build_probe_row(name: Row, trials: Sequence[TrialResult], key: tuple[str, s
 
 def build_failure_table(results: Results) -> Table:
     """Builds the table of trials without a score and of collapsed trials, with their reasons."""
+    by_variant = itertools.chain.from_iterable(results.variants().values())
+    listed = (*by_variant, *results.confirmation_trials, *results.crossing_trials)
     rows = [
         {
-            **build_variant_cells(results, levels),
+            **build_variant_cells(results, get_levels(trial, results.factors)),
             "seed": trial.seed,
             "run": trial.fingerprint,
             "state": "collapsed" if trial.collapsed and trial.state == "done" else trial.state,
             "reason": trial.reason,
             "score": trial.score,
         }
-        for levels, trials in results.variants().items()
-        for trial in trials
+        for trial in listed
         if trial.state != "done" or trial.collapsed
     ]
     return Table(
