@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from ablate.core.machine_errors import MachineError
 from ablate.core.records.messages import ProgressMessage, RunReply, RunRequest
@@ -20,7 +20,9 @@ from ablate.core.records.protocol import ReplyT, Request
 from ablate.executors.worker import (
     COMMAND,
     InvalidRequestError,
+    OnProgress,
     WorkerDiedError,
+    ignore_progress,
 )
 from ablate.executors.workers import Workers
 from ablate.runs import store
@@ -33,8 +35,8 @@ MAX_DEATHS = 3  # workers per trial; the cause may be the machine's memory, or t
 WAITING = ProgressMessage(label="waiting for another process")
 
 
-class Pool(Workers):
-    """Workers with a queue of runs; the arguments are those of `Workers`."""
+class Pool:
+    """Workers with a queue of runs; use it as a context manager. Arguments as for `Workers`."""
 
     def __init__(
         self,
@@ -44,11 +46,44 @@ class Pool(Workers):
         ranks: int = 1,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        super().__init__(cache, size=size, ranks=ranks, command=command)
+        self._workers = Workers(cache, size=size, ranks=ranks, command=command)
         self._todo: collections.deque[tuple[RunJob, bool]] = collections.deque()
         self._news: queue.SimpleQueue[tuple[int, RunJob, ProgressMessage | RunOutcome]] = (
             queue.SimpleQueue()
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._workers.stop(at_once=kind is not None)
+        self._workers.close()
+
+    @property
+    def size(self) -> int:
+        """The number of workers. Starts one; raises as `Workers.find_devices`."""
+        return len(self._workers.find_devices())
+
+    @property
+    def num_gpus(self) -> int:
+        """The number of GPUs of this machine. Starts a worker; raises `WorkerDiedError`."""
+        return self._workers.num_gpus
+
+    def request(
+        self,
+        request: Request[ReplyT],
+        on_progress: OnProgress = ignore_progress,
+        *,
+        worker: int = 0,
+    ) -> ReplyT:
+        """Sends a request to one worker and returns its reply; raises as `Worker.request`."""
+        return self._workers.get(worker).request(request, on_progress)
+
+    def plan(
+        self, request: PlanRequest, on_progress: OnProgress = ignore_progress, *, worker: int = 0
+    ) -> PlanReply:
+        """Has one worker validate trials, as `Worker.plan` does."""
+        return self._workers.get(worker).plan(request, on_progress)
 
     def run(self, jobs: Sequence[RunJob], listener: ProgressListener) -> list[RunOutcome]:
         """Runs all jobs and returns how they ended, in the order of their ends.
@@ -68,7 +103,7 @@ class Pool(Workers):
         finally:
             try:
                 if len(outcomes) < len(jobs):
-                    self._stop(at_once=True)
+                    self._workers.stop(at_once=True)
             finally:
                 executor.shutdown()
         return outcomes
@@ -88,7 +123,7 @@ class Pool(Workers):
         finally:
             try:
                 if not ended:
-                    self._stop(at_once=True)
+                    self._workers.stop(at_once=True)
             finally:
                 executor.shutdown()
 
@@ -100,14 +135,14 @@ class Pool(Workers):
             if outcome is not None:
                 self._news.put((index, job, outcome))
                 return outcome
-            if self._stopping:
+            if self._workers.is_stopping:
                 return RunOutcome(job, "cancelled", "interrupted")
             self._news.put((index, job, WAITING))
             waited = True
             time.sleep(POLL_SECONDS)
 
     def _loop(self, index: int, step: Callable[["WorkerHandle"], bool]) -> None:
-        while not self._stopping and step(WorkerHandle(self, index)):
+        while not self._workers.is_stopping and step(WorkerHandle(self, index)):
             pass
 
     def _notify(
@@ -130,7 +165,7 @@ class Pool(Workers):
 
     def _run_queue(self, index: int) -> None:
         """Runs jobs until none is left."""
-        while not self._stopping:
+        while not self._workers.is_stopping:
             try:
                 job, waited = self._todo.popleft()
             except IndexError:
@@ -146,7 +181,7 @@ class Pool(Workers):
 
     def _try_run(self, index: int, job: RunJob, *, waited: bool) -> RunOutcome | None:
         """Runs a job with one worker; returns None if another process has locked the run."""
-        with acquire_run(job.folder, stopped=lambda: self._stopping) as acquired:
+        with acquire_run(job.folder, stopped=lambda: self._workers.is_stopping) as acquired:
             return self._run_locked(index, job, waited=waited) if acquired else None
 
     def _run_locked(self, index: int, job: RunJob, *, waited: bool, deaths: int = 0) -> RunOutcome:
@@ -156,14 +191,15 @@ class Pool(Workers):
             return RunOutcome(job, "failed", status.reason)
         if status.state == "done" and not store.find_missing_probes(job.folder, job.probes):
             return RunOutcome(job, "done")
-        worker = self._get_worker(index)
+        worker = self._workers.get(index)
         worker.ready()
+        devices = self._workers.find_devices()
         request = RunRequest(
             folder=job.folder,
             probes=dict(job.probes),
-            device=self._devices[index],
-            memory_share=1 / self._devices.count(self._devices[index]),
-            ranks=self._ranks,
+            device=devices[index],
+            memory_share=1 / devices.count(devices[index]),
+            ranks=self._workers.ranks,
             until=job.until,
             evaluate=job.evaluate,
         )
@@ -173,24 +209,26 @@ class Pool(Workers):
         except InvalidRequestError as error:
             return RunOutcome(job, "failed", str(error), seconds=time.monotonic() - started)
         except WorkerDiedError as error:
-            self._retire(index)
+            self._workers.retire(index)
             ended = store.read_status(job.folder).state in ENDED
-            if not (ended or self._stopping) and deaths + 1 < MAX_DEATHS:
+            if not (ended or self._workers.is_stopping) and deaths + 1 < MAX_DEATHS:
                 return self._run_locked(index, job, waited=waited, deaths=deaths + 1)
             reason = f"{error}; it killed {deaths + 1} workers" if deaths else str(error)
             reason = f"oom: {reason}" if deaths and error.killed else reason
             return self._record_death(job, reason, time.monotonic() - started)
         if reply.machine_failed:
             raise MachineError(f"{job.title} ({job.folder.name}): {reply.reason}")
-        if reply.state == "preempted" and not self._stopping:
-            self._retire(index)  # it was told to stop from outside; another worker resumes
+        if reply.state == "preempted" and not self._workers.is_stopping:
+            self._workers.retire(index)  # it was told to stop from outside; another worker resumes
             return self._run_locked(index, job, waited=waited)
         return _build_outcome(job, reply, time.monotonic() - started)
 
     def _record_death(self, job: RunJob, reason: str, seconds: float) -> RunOutcome:
         """Ends the record of a run whose worker died."""
-        ended: Literal["cancelled", "failed"] = "cancelled" if self._stopping else "failed"
-        reason = "interrupted" if self._stopping else reason
+        ended: Literal["cancelled", "failed"] = (
+            "cancelled" if self._workers.is_stopping else "failed"
+        )
+        reason = "interrupted" if self._workers.is_stopping else reason
         mark_ended(job.folder, ended, reason)
         state = store.read_status(job.folder).state  # "done" if it was being scored again
         outcome = state if state in ("preempted", "cancelled") else ended
@@ -215,7 +253,7 @@ class WorkerHandle:
     @property
     def is_stopping(self) -> bool:
         """Whether the pool is being stopped and starts no further step."""
-        return self._pool._stopping
+        return self._pool._workers.is_stopping
 
     def run(self, job: RunJob) -> RunOutcome:
         """Runs a job, unless it is done; waits while another process has locked the run."""
