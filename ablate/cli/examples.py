@@ -38,7 +38,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "maskers": ("ablate bench maskers --grid 8x64",),
     "peers": (
         "ablate bench peers ~/checkouts",
-        "ablate bench peers ~/checkouts --json > peers.json",
+        "ablate bench peers ~/checkouts --json",
     ),
     "loader": ("ablate bench loader studies/masking.yaml",),
 }

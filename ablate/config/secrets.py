@@ -14,6 +14,7 @@ SECRET_KEYS = re.compile(
     r"token|auth|webhook",
     re.IGNORECASE,
 )
+LABELLED = (("factors",), ("notes",))
 PASSWORD_RULE = (
     "`{key}` contains a password, which would be written into plan and report; leave it out and "
     "set PGPASSWORD or ~/.pgpass, or write the name of an environment variable, `${NAME}`"
@@ -37,7 +38,8 @@ def find_passwords(tree: Node) -> Iterator[KeyProblem]:
         if path == ("notify",) and "://" in value:
             yield KeyProblem(WEBHOOK_RULE, path)
             continue
-        is_secret = SECRET_KEYS.fullmatch(path[-1]) if path else None
+        is_label = path[:1] in LABELLED and len(path) <= 3  # the last key is the name of a level
+        is_secret = SECRET_KEYS.fullmatch(path[-1]) if path and not is_label else None
         if (is_secret and not REFERENCE.fullmatch(value)) or has_password(value):
             yield KeyProblem(PASSWORD_RULE, path)
 

@@ -332,8 +332,15 @@ def test_a_password_anywhere_is_rejected_and_not_repeated(folder: Path, override
 @pytest.mark.parametrize(
     "override", ["data.url=https://me:${KEY}@host/clips?page=2", "data.api_key=${KEY}"]
 )
-def test_the_name_of_an_environment_variable_is_no_password(folder: Path, override: str) -> None:
+def test_the_name_of_an_environment_variable_is_no_password(
+    folder: Path, override: str
+) -> None:
     loaded(override)
+
+
+def test_a_level_may_have_a_name_that_is_a_key_of_passwords(folder: Path) -> None:
+    levels = loaded("factors.optimizer.precision={token: bf16, plain: fp32}").factors
+    assert set(levels["optimizer.precision"]) == {"token", "plain"}
 
 
 def test_the_address_of_a_webhook_is_rejected_and_not_repeated(folder: Path) -> None:
