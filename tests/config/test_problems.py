@@ -332,9 +332,7 @@ def test_a_password_anywhere_is_rejected_and_not_repeated(folder: Path, override
 @pytest.mark.parametrize(
     "override", ["data.url=https://me:${KEY}@host/clips?page=2", "data.api_key=${KEY}"]
 )
-def test_the_name_of_an_environment_variable_is_no_password(
-    folder: Path, override: str
-) -> None:
+def test_the_name_of_an_environment_variable_is_no_password(folder: Path, override: str) -> None:
     loaded(override)
 
 
