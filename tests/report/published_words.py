@@ -16,7 +16,11 @@ from typing import Any, Literal
 
 from ablate.core.records.plan import ReportSettings, ScoreView
 from ablate.core.records.run import RunRecord
-from ablate.report.mean_scores import compute_mean_score, compute_untrained_scores
+from ablate.report.mean_scores import (
+    compute_mean_score,
+    compute_random_init_score,
+    compute_untrained_scores,
+)
 from ablate.report.pages.claims import format_scope
 from ablate.report.pages.table import MINUS
 from ablate.report.results import Results, TrialResult
@@ -101,21 +105,13 @@ def _build_trial(
     rows: Sequence[Mapping[str, str]],
     probe: str,
 ) -> TrialResult:
-    runs, names = {}, {}
+    runs: dict[str, tuple[RunResult, ...]] = {}
+    names: dict[str, str] = {}
     for kind in ("jepa", "random_init", "mel_statistics"):
         of_kind = [row for row in rows if row["kind"] == kind]
-        scores = tuple(
-            ProbeScore(
-                task=row["task"],
-                probe=row["probe"],
-                pooling=row["pooling"],
-                valid=None,
-                test=float(row["test"]),
-            )
-            for row in of_kind
-        )
-        runs[kind] = RunResult(state="done", reason=None, record=RunRecord(), scores=scores)
-        names[kind] = of_kind[0]["fingerprint"] if of_kind else ""
+        fingerprints = dict.fromkeys(row["fingerprint"] for row in of_kind)
+        runs[kind] = tuple(_build_run(of_kind, each) for each in fingerprints) or (_build_run([]),)
+        names[kind] = next(iter(fingerprints), "")
     entry = make_entry(
         names["jepa"],
         levels={name: level for name, level in levels.items() if level != "-"},
@@ -124,25 +120,40 @@ def _build_trial(
         statistics=names["mel_statistics"],
     )
     key = probe, study.plan.score.pooling
-    untrained = runs["random_init"], runs["mel_statistics"]
+    [trained], inits, [statistics] = (runs[k] for k in ("jepa", "random_init", "mel_statistics"))
     return TrialResult(
         levels=entry.levels,
         seed=seed,
         fingerprint=entry.fingerprint,
         plan=entry,
         probe_key=key,
-        run=runs["jepa"],
-        random_init=untrained[0],
-        mel_statistics=untrained[1],
-        score=compute_mean_score(study.plan, entry, runs["jepa"], key)[0],
-        random_init_score=compute_mean_score(study.plan, entry, untrained[0], key)[0],
+        run=trained,
+        random_init=inits[0],
+        further_inits=inits[1:],
+        mel_statistics=statistics,
+        score=compute_mean_score(study.plan, entry, trained, key)[0],
+        random_init_score=compute_random_init_score(study.plan, entry, inits, key),
         mel_statistics_score=None,
-        untrained_scores=compute_untrained_scores(
-            study.plan, entry, untrained[:1], untrained[1], key
-        ),
+        untrained_scores=compute_untrained_scores(study.plan, entry, inits, statistics, key),
         state="done",
         reason=None,
     )
+
+
+def _build_run(rows: Sequence[Mapping[str, str]], fingerprint: str = "") -> RunResult:
+    """Builds the run of a fingerprint from the rows of its scores."""
+    scores = tuple(
+        ProbeScore(
+            task=row["task"],
+            probe=row["probe"],
+            pooling=row["pooling"],
+            valid=None,
+            test=float(row["test"]),
+        )
+        for row in rows
+        if row["fingerprint"] == fingerprint
+    )
+    return RunResult(state="done", reason=None, record=RunRecord(), scores=scores)
 
 
 def decide(results: Results, rule: Rule = "present") -> Verdicts:
