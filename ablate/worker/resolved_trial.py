@@ -36,9 +36,10 @@ class _ConfigBuilder:
             fingerprint=self._compute_fingerprint(own),
         )
 
-    def build_further(self, seed: int) -> FurtherInit:
-        """Returns the same run with another seed, without its settings."""
-        return FurtherInit(seed=seed, fingerprint=self._compute_fingerprint({"seed": seed}))
+    def build_further(self, seeds: Mapping[str, int], seed: int) -> FurtherInit:
+        """Returns the run of `seeds` with another seed of its weights, without its settings."""
+        fingerprint = self.build({**seeds, "seed": seed}).fingerprint
+        return FurtherInit(seed=seed, fingerprint=fingerprint)
 
     def _compute_fingerprint(self, seeds: Mapping[str, int]) -> str:
         return hash_settings({**self._identity, **seeds})
@@ -69,7 +70,7 @@ class ResolvedForAnySeed:
             fingerprint=trial.fingerprint,
             random_init=self._random_init.build(seeds),
             further_inits=tuple(
-                self._random_init.build_further(derive(seeds["seed"], "random init", number))
+                self._random_init.build_further(seeds, derive(seeds["seed"], "random init", number))
                 for number in range(1, random_inits)
             ),
             statistics=self._statistics,

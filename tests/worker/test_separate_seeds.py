@@ -8,12 +8,13 @@ import torch
 
 from ablate.core.seeds import SETTINGS, build_seed_settings
 from ablate.parts import build
+from ablate.study.prepare import list_references
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.signals import StopSignal
 from ablate.worker.audio_data import open_audio
 from ablate.worker.train import build_trainer
-from ablate.worker.trial import Trial
+from ablate.worker.trial import KINDS, Trial, compute_fingerprint
 from tests.worker.runs import plan_trial, plan_trials
 
 PURPOSES = ("init", "order", "masks")
@@ -63,3 +64,19 @@ def test_every_seed_of_its_own_gives_a_trial_of_its_own_planned_once_for_all(
     inits = [trial.random_init.fingerprint for trial in planned]
     assert len({*inits}) == 2  # only the seed of the weights matters to an untrained encoder
     assert inits[1] == inits[2] == inits[3]
+
+
+def test_every_reference_of_a_trial_has_the_fingerprint_of_its_settings(
+    settings: dict[str, Any], cache: Path
+) -> None:
+    for seeds in ({"init": 0}, {"init": 0, "order": 1, "masks": 2, "probe": 7}):
+        written = {**settings, **build_seed_settings(seeds)}
+        trial = build(dict(written), expect=Trial)
+        digest = open_audio(trial.data, trial.mel, cache).store.digest
+        other = {**written, "patchifier": {**written["patchifier"], "time": 8}}
+        planned = plan_trials([written, other], {}, cache, random_inits=3).get_resolved()
+        references = list(list_references(planned[0]))
+        assert len({reference.fingerprint for reference in references}) == 4
+        for reference in references:
+            part = build(dict(reference.settings), expect=KINDS[reference.kind])
+            assert compute_fingerprint(part, digest) == reference.fingerprint
