@@ -138,8 +138,8 @@ def test_a_search_goes_on_after_a_restart_of_postgresql(
         thread.start()
     for share in (1 / 4, 1 / 2):
         wait_until(lambda least=share * POINTS: len(completed) >= least)
-        server.stop(number)
         before = caplog.text.count("does not answer")
+        server.stop(number)
         # the search notices, and waits
         wait_until(lambda before=before: caplog.text.count("does not answer") > before)
         server.start(str(find_program("postgres")))
