@@ -67,11 +67,11 @@ def test_a_crop_is_resized_as_by_pasting_cutting_and_interpolating_each_clip(
 def test_windows_lie_on_the_canvas_and_have_every_size_of_their_range(canvas, low, high, length):
     lengths = torch.full((500,), length)
     windows = draw_windows(lengths, canvas, (low, high), generator(0, "w"))
-    places = int(length * canvas)
+    places = int(torch.tensor(length) * canvas)  # in single precision, as the windows
     before = (places - length) // 2
     assert int(windows.start.min()) >= -before
     assert int((windows.start + windows.size).max()) <= places - before
-    assert int(windows.size.max()) <= max(1, min(places, int(high * length)))
+    assert int(windows.size.max()) <= max(1, min(places, int(high * length * (1 + 1e-6))))
     assert int(windows.size.min()) >= max(1, min(places, int(low * length * (1 - 1e-6))))
 
 
