@@ -31,8 +31,16 @@ TORCH_FREE = {
     *("executors", "report", "runs", "design", "config"),
 }
 TORCH_FREE_BELOW = (
-    *("core.cores", "core.cpu_features", "core.distribution", "core.fast_imports", "core.git"),
-    *("core.io", "core.machine_errors", "core.nested", "core.own_code", "core.records"),
+    *("core.cores", "core.cpu_features", "core.distribution", "core.environment"),
+    *(
+        "core.fast_imports",
+        "core.git",
+        "core.io",
+        "core.machine_errors",
+        "core.nested",
+        "core.own_code",
+        "core.records",
+    ),
     *("core.seeds", "core.suggest"),
 )
 EXCEPTIONS = {  # commands that only read and write folders, without torch

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from ablate.config.tree import Node
 from ablate.config.validation import KeyProblem
+from ablate.core.environment import REFERENCE
 
-REFERENCE = re.compile(r"\$\{\w+\}")  # names an environment variable
 SECRET_KEYS = re.compile(
     r"(\w+_)?((ssl)?(password|passwd|passphrase|pwd)|(api|secret|private|access)_?key|secret|"
     r"(access|auth|api|secret|bearer|refresh|hf|hub|github|slack|wandb)_?token|credentials)|"

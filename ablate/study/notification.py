@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import urllib.error
@@ -15,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ablate.config.study import Study, StudyError
+from ablate.core.environment import MissingVariableError, replace_references
 from ablate.core.records.findings import FINDINGS_FILE, Findings
 from ablate.executors.progress import print_line
 from ablate.study.exit_codes import DONE, INTERRUPTED
@@ -40,14 +40,10 @@ def get_target(study: Study) -> str:
     Raises:
         StudyError: if it names an environment variable, `${NAME}`, that is not set.
     """
-
-    def get_value(match: re.Match[str]) -> str:
-        value = os.environ.get(match[1])
-        if value is None:
-            raise StudyError([f"`notify` needs ${match[1]}, which is not set"])
-        return value
-
-    return re.sub(r"\$\{(\w+)\}", get_value, study.notify) or os.environ.get(VARIABLE, "")
+    try:
+        return replace_references(study.notify) or os.environ.get(VARIABLE, "")
+    except MissingVariableError as error:
+        raise StudyError([f"`notify` needs {error}"]) from error
 
 
 def notify(target: str, study: str, exit_code: int, reports: Path, console: Console) -> None:

@@ -1,11 +1,10 @@
 """Opens the storage of a sweep: a journal file, SQLite, or PostgreSQL by URL."""
 
 import contextlib
-import os
-import re
 import urllib.parse
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from ablate.config.sweep import SweepError
 from ablate.core.distribution import format_install_command
+from ablate.core.environment import MissingVariableError, replace_references
 from ablate.core.io import DamagedFileError
 from ablate.sweep import patience
 from ablate.sweep.patience import PatientJournal, create_connector, is_server_away, wait_for
@@ -105,16 +105,10 @@ def storage_errors(name: str) -> Iterator[None]:
 
 def _expand_variables(url: str) -> str:
     """Replaces each `${NAME}` by the environment variable, quoted for a URL."""
-
-    def get_value(match: re.Match[str]) -> str:
-        value = os.environ.get(match[1])
-        if value is None:
-            raise StorageError(
-                f"storage {remove_password(url)} needs ${match[1]}, which is not set"
-            )
-        return urllib.parse.quote(value, safe="")
-
-    return re.sub(r"\$\{(\w+)\}", get_value, url)
+    try:
+        return replace_references(url, partial(urllib.parse.quote, safe=""))
+    except MissingVariableError as error:
+        raise StorageError(f"storage {remove_password(url)} needs {error}") from error
 
 
 def remove_password(url: str) -> str:
